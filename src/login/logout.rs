@@ -1,0 +1,143 @@
+//! Signing out: here, everywhere, and at the provider where it can be.
+//!
+//! The order is that of threats 9: the session ends in the store first, then the cookie is cleared, then the provider's
+//! tokens are revoked (best effort, in the background), then the browser is sent to sign out at the provider.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{Login, Visitor, remembered::Remembered, return_to::ReturnTo};
+use crate::{
+    clock::Timestamp,
+    event::What,
+    provider::{Provider, Tokens},
+    secret::Purpose,
+    session::{SessionKey, StoreError, Whose, live::Live},
+};
+
+/// How much of a sign-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// This browser.
+    Here,
+    /// All sessions of the account.
+    Everywhere,
+    /// All sessions of the account but this one.
+    Elsewhere,
+}
+
+/// What a sign-out leads to.
+#[derive(Debug)]
+pub struct SignedOut {
+    /// `Set-Cookie` values.
+    pub cookies: Vec<HeaderValue>,
+    /// The provider's sign-out page, when the browser must go there.
+    pub at_provider: Option<Url>,
+    /// How many sessions ended.
+    pub sessions: usize,
+}
+
+/// How long the way back from a provider's sign-out page stays open.
+const NOTICE_LIFE: Duration = Duration::from_secs(600);
+
+/// Where to go on the way back from a provider's sign-out page; sealed into its `state`.
+#[derive(Serialize, Deserialize)]
+struct Notice {
+    to: String,
+    until: Timestamp,
+}
+
+impl Login {
+    /// Signs out. Without a session only the cookies go.
+    ///
+    /// # Errors
+    /// When the store does not acknowledge the end: the person is still signed in, and must be told so.
+    pub async fn sign_out(self: &Arc<Self>, extent: Extent, return_to: &ReturnTo, visitor: &Visitor<'_>) -> Result<SignedOut, StoreError> {
+        let Some((key, live)) = self.of(visitor).await? else {
+            return Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider: None, sessions: 0 });
+        };
+        let sessions = self.end(extent, &key, &live).await?;
+        let session = live.session();
+        self.tell(What::SignedOut { sessions }, Some(session.account), Some(session.origin.provider.clone()), visitor);
+        if extent == Extent::Elsewhere {
+            return Ok(SignedOut { cookies: Vec::new(), at_provider: None, sessions });
+        }
+        let tokens = visitor.session_id.as_ref().and_then(|id| self.sessions.tokens(id, session));
+        let provider = self.provider(&session.origin.provider).cloned();
+        let at_provider = match &provider {
+            Some(provider) => self.at_provider(&**provider, tokens.as_ref(), return_to, visitor).await,
+            None => None,
+        };
+        if let (Some(provider), Some(tokens)) = (provider, tokens) {
+            revoke_in_background(provider, tokens);
+        }
+        Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider, sessions })
+    }
+
+    /// Ends one session of this visitor's account, by its key. False when it is not theirs or has ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn end_own(&self, key: &SessionKey, visitor: &Visitor<'_>) -> Result<bool, StoreError> {
+        let Some((_, live)) = self.of(visitor).await? else { return Ok(false) };
+        let account = live.session().account;
+        let own = self.sessions.list(&account).await?.iter().any(|(listed, ..)| listed == key);
+        if own && self.sessions.end(key).await? {
+            self.tell(What::SignedOut { sessions: 1 }, Some(account), None, visitor);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Where to go on the way back from a provider's sign-out page; nothing for a state that is not ours.
+    pub fn after_provider(&self, state: &str) -> Option<ReturnTo> {
+        let opened = self.keys.open_text(Purpose::Notice, b"signed out", state).ok()?;
+        let notice: Notice = serde_json::from_slice(&opened).ok()?;
+        (self.clock.now() < notice.until).then(|| ReturnTo::checked_before(notice.to))
+    }
+
+    async fn of(&self, visitor: &Visitor<'_>) -> Result<Option<(SessionKey, Arc<Live>)>, StoreError> {
+        let Some(key) = visitor.session_key() else { return Ok(None) };
+        Ok(self.sessions.load(&key).await?.map(|live| (key, live)))
+    }
+
+    async fn end(&self, extent: Extent, key: &SessionKey, live: &Live) -> Result<usize, StoreError> {
+        let all = Whose::Account(live.session().account);
+        match extent {
+            Extent::Here => self.sessions.end(key).await.map(usize::from),
+            Extent::Everywhere => self.sessions.end_all(&all, None).await.map(|ended| ended.len()),
+            Extent::Elsewhere => self.sessions.end_all(&all, Some(key)).await.map(|ended| ended.len()),
+        }
+    }
+
+    async fn at_provider(&self, provider: &dyn Provider, tokens: Option<&Tokens>, return_to: &ReturnTo, visitor: &Visitor<'_>) -> Option<Url> {
+        let mut back = visitor.base.clone();
+        back.set_path(&format!("{}/signed_out", self.prefix));
+        let notice = Notice { to: return_to.as_str().to_owned(), until: self.clock.now().plus(NOTICE_LIFE) };
+        let state = self.keys.seal_text(Purpose::Notice, b"signed out", &serde_json::to_vec(&notice).unwrap_or_default());
+        provider.end_session_url(tokens.and_then(|tokens| tokens.id_token.as_ref()), &back, &state).await
+    }
+
+    /// Clears the session; the remembered origin stays, marked so that the person chooses next time.
+    fn signed_out_cookies(&self, visitor: &Visitor<'_>) -> Vec<HeaderValue> {
+        let mut cookies = vec![self.cookies.clear_session()];
+        let remembered = self.cookies.origin(visitor.headers).and_then(|sealed| Remembered::open(&self.keys, sealed));
+        if let Some(remembered) = remembered {
+            let sealed = Remembered { signed_out: true, ..remembered }.seal(&self.keys);
+            cookies.push(self.cookies.set_origin(&sealed, self.remember_origin));
+        }
+        cookies
+    }
+}
+
+/// Revokes at the provider without keeping the person waiting; bounded by the provider's own time limit.
+fn revoke_in_background(provider: Arc<dyn Provider>, tokens: Tokens) {
+    tokio::spawn(async move {
+        if let Err(error) = provider.revoke(&tokens).await {
+            tracing::info!(provider = %provider.name(), %error, "tokens were not revoked at the provider");
+        }
+    });
+}

@@ -1,0 +1,151 @@
+//! Renewal: a session is kept alive at its provider the way its origin allows.
+//!
+//! It runs beside the requests, never before them: the session serves while it is valid. One renewal at a time per
+//! session across all replicas (a lease in the store, prolonged while the provider is asked), because a provider that
+//! rotates refresh tokens takes a second use for theft and kills the login (threats 8.5). Only the provider's definite
+//! "no" ends the session.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Login;
+use crate::{
+    clock::Timestamp,
+    event::{Event, What},
+    provider::{Provider, ProviderError, Renewed},
+    secret,
+    session::{Replaced, SessionId, StoreError, live::Live},
+};
+
+/// How long the lease lasts unless it is prolonged.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often it is prolonged.
+const PROLONG_EVERY: Duration = Duration::from_secs(10);
+/// How long after a failure that decides nothing the next try may begin.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How often the store is asked to take a renewed record before giving up.
+const WRITE_TRIES: u32 = 6;
+
+/// How a renewal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// The session has new tokens.
+    Done,
+    /// Another replica does it, or has just done it.
+    Elsewhere,
+    /// It failed for now: the session goes on, a later request tries again.
+    Later,
+    /// The provider said no, or the session has ended meanwhile.
+    Ended,
+}
+
+impl Login {
+    /// True when `live` is due for renewal and this caller is the one to do it: it must call [`renew`](Self::renew).
+    pub fn claim_renewal(&self, live: &Live, now: Timestamp) -> bool {
+        live.claim_renewal(now, self.renew_before)
+    }
+
+    /// Renews a claimed session.
+    pub async fn renew(&self, id: &SessionId, live: &Arc<Live>) -> Renewal {
+        let holder = secret::random_text();
+        let lease = format!("renew:{}", live.key().hex());
+        let outcome = match self.sessions.store().lease(&lease, &holder, LEASE, self.clock.now()).await {
+            Ok(true) => {
+                let outcome = self.renew_alone(id, live, &lease, &holder).await;
+                // A lease that cannot be given back runs out by itself.
+                let _ = self.sessions.store().release(&lease, &holder).await;
+                outcome
+            }
+            Ok(false) => Renewal::Elsewhere,
+            Err(_) => Renewal::Later,
+        };
+        let retry = matches!(outcome, Renewal::Elsewhere | Renewal::Later).then(|| self.clock.now().plus(RETRY_AFTER));
+        live.renewal_ended(retry);
+        outcome
+    }
+
+    /// Renews while holding the lease.
+    async fn renew_alone(&self, id: &SessionId, live: &Arc<Live>, lease: &str, holder: &str) -> Renewal {
+        // Somebody may have renewed between our reading and our lease: look again, past the cache.
+        let live = match self.sessions.reload(live.key()).await {
+            Ok(Some(fresh)) if fresh.version() == live.version() => fresh,
+            Ok(Some(_)) => return Renewal::Elsewhere,
+            Ok(None) => return Renewal::Ended,
+            Err(_) => return Renewal::Later,
+        };
+        let origin = &live.session().origin;
+        let Some(provider) = self.provider(&origin.provider).cloned() else { return Renewal::Later };
+        let Some(tokens) = self.sessions.tokens(id, live.session()) else { return Renewal::Later };
+        let asked = tokio::select! {
+            asked = provider.renew(&tokens, origin, self.clock.now()) => asked,
+            // The lease is prolonged for as long as the provider is asked; this arm never ends first.
+            never = self.keep_lease(lease, holder) => never,
+        };
+        match asked {
+            Ok(renewed) => self.record(id, &live, &renewed, &*provider).await,
+            Err(error) => self.renewal_failed(&live, &error).await,
+        }
+    }
+
+    async fn keep_lease(&self, lease: &str, holder: &str) -> Result<Renewed, ProviderError> {
+        loop {
+            tokio::time::sleep(PROLONG_EVERY).await;
+            let _ = self.sessions.store().lease(lease, holder, LEASE, self.clock.now()).await;
+        }
+    }
+
+    /// Writes the new tokens before anybody uses them; a store that stumbles is asked again, because the old refresh
+    /// token may be dead already.
+    async fn record(&self, id: &SessionId, live: &Live, renewed: &Renewed, provider: &dyn Provider) -> Renewal {
+        let mut pause = Duration::from_millis(100);
+        for _ in 0..WRITE_TRIES {
+            match self.sessions.renewed(id, live, renewed).await {
+                Ok(Replaced::Done) => {
+                    self.renewal_told(live, "renewed", "", What::Renewed);
+                    return Renewal::Done;
+                }
+                Ok(Replaced::Gone) => {
+                    // Signed out meanwhile: the new tokens must not outlive the session.
+                    let _ = provider.revoke(&renewed.tokens).await;
+                    return Renewal::Ended;
+                }
+                Ok(Replaced::Changed) | Err(StoreError::Unavailable(_)) => {}
+                Err(StoreError::Corrupt(_)) => break,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.renewal_told(live, "failed", "not_recorded", What::RenewalFailed { reason: "not_recorded" });
+        Renewal::Later
+    }
+
+    async fn renewal_failed(&self, live: &Live, error: &ProviderError) -> Renewal {
+        tracing::warn!(provider = %live.session().origin.provider, session = ?live.key(), %error, "a renewal failed");
+        let reason = error.reason();
+        match error {
+            ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => match self.sessions.end(live.key()).await {
+                Ok(_) => {
+                    self.renewal_told(live, "ended", reason, What::Revoked { reason });
+                    Renewal::Ended
+                }
+                Err(_) => Renewal::Later,
+            },
+            ProviderError::Unavailable(_) | ProviderError::Misconfigured(_) | ProviderError::Untrusted(_) => {
+                self.renewal_told(live, "failed", reason, What::RenewalFailed { reason });
+                Renewal::Later
+            }
+        }
+    }
+
+    fn renewal_told(&self, live: &Live, outcome: &'static str, reason: &'static str, what: What) {
+        let session = live.session();
+        self.metrics.renewal(outcome, session.origin.provider.as_str(), reason);
+        self.events.tell(&Event {
+            at: self.clock.now(),
+            what,
+            account: Some(session.account),
+            provider: Some(session.origin.provider.clone()),
+            address: None,
+            request: None,
+        });
+    }
+}
