@@ -20,6 +20,8 @@ use value::section;
 mod across;
 pub mod admin;
 pub mod directory;
+#[cfg(test)]
+mod examples;
 pub mod keys;
 pub mod load;
 pub mod portal;
