@@ -1,6 +1,158 @@
-//! cli (being built).
+//! The command line: a file a subcommand, each with its arguments and its `run`.
+//!
+//! Only this module prints, and only through [`Console`], so that a command can be tested without a terminal. Errors
+//! are told as what, why (the chain of causes) and what to do.
+//!
+//! To add a subcommand: a file with `Args` and `run`, a variant of [`Command`], an arm in [`dispatch`].
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{LoadError, keys::KeysError, secrets::SecretError};
+
+mod check;
+mod config;
+mod keys;
+mod report;
+
+/// A gate before apps that know nothing of logins: signs people in with the social account they have, and hands every
+/// request on with identity headers nobody can forge.
+#[derive(Debug, Parser)]
+#[command(name = "brama", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read a configuration file and show everything that is wrong with it.
+    Check(check::Args),
+    /// Show what a configuration file can hold.
+    #[command(subcommand)]
+    Config(config::Args),
+    /// Make keys.
+    #[command(subcommand)]
+    Keys(keys::Args),
+}
+
+/// Where a command prints.
+struct Console<'a> {
+    out: &'a mut dyn Write,
+    /// True when what reads `out` shows colours.
+    colour: bool,
+}
 
 /// Runs the command line.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    // First of all: every TLS configuration made later takes this provider. A second one is no error.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    let colour = shows_colour(&out);
+    let result = dispatch(cli.command, &mut Console { out: &mut out, colour });
+    match result.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
+        Ok(code) => code,
+        // Whoever reads our output has had enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut err = io::stderr().lock();
+            let colour = shows_colour(&err);
+            let _ = tell(&error, &mut Console { out: &mut err, colour });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(args) => check::run(&args, console),
+        Command::Config(args) => config::run(&args, console),
+        Command::Keys(args) => keys::run(&args, console),
+    }
+}
+
+/// Colours are for terminals, and never against the will of the person (<https://no-color.org>).
+fn shows_colour(stream: &impl io::IsTerminal) -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Tells an error: what, why, what to do.
+fn tell(error: &anyhow::Error, console: &mut Console<'_>) -> io::Result<()> {
+    if let Some(LoadError::Invalid { problems, text, .. }) = error.downcast_ref() {
+        console.out.write_all(report::render(problems, text, console.colour).as_bytes())?;
+    }
+    let paint = report::Paint::new(console.colour);
+    writeln!(console.out, "{}: {error}", paint.error("error"))?;
+    for cause in error.chain().skip(1) {
+        writeln!(console.out, "  because: {cause}")?;
+    }
+    for remedy in error.chain().filter_map(remedy) {
+        writeln!(console.out, "  {}: {remedy}", paint.remedy("help"))?;
+    }
+    Ok(())
+}
+
+/// What to do about an error, when its type knows.
+fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<LoadError>() {
+        return Some(error.remedy());
+    }
+    if let Some(error) = error.downcast_ref::<KeysError>() {
+        return Some(error.remedy());
+    }
+    error.downcast_ref::<SecretError>().map(SecretError::remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn help(path: &[&str]) -> String {
+        let mut command = Cli::command();
+        command.build();
+        let mut command = &mut command;
+        for name in path {
+            command = command.find_subcommand_mut(name).unwrap();
+        }
+        command.render_long_help().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_as_agreed() {
+        insta::assert_snapshot!("help", help(&[]));
+        insta::assert_snapshot!("help_check", help(&["check"]));
+        insta::assert_snapshot!("help_config", help(&["config"]));
+        insta::assert_snapshot!("help_keys", help(&["keys"]));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_a_remedy() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = LoadError::Unreadable { path: "brama.toml".into(), source };
+        let mut out = Vec::new();
+        tell(&anyhow::Error::new(error).context("cannot start"), &mut Console { out: &mut out, colour: false })
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "error: cannot start\n  because: cannot read the configuration file brama.toml\n  because: no such file\n  \
+             help: name it with --config FILE, or begin with `brama config default > brama.toml`\n"
+        );
+    }
 }

@@ -9,12 +9,15 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde_json::json;
-use toml::{Spanned, de::DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::problem::Problems;
 use crate::secret::Secret;
@@ -67,6 +70,14 @@ impl<'a> At<'a> {
     pub fn problem_at(&self, name: &str, problems: &mut Problems, what: impl Into<String>, remedy: impl Into<String>) {
         let span = self.child(name).map_or_else(|| self.span(), |child| child.span());
         problems.add(span, &self.path(name), what, remedy);
+    }
+
+    /// The names in this table and where each stands.
+    pub fn names(&self) -> impl Iterator<Item = (&'a str, Range<usize>)> + use<'a> {
+        self.value()
+            .as_table()
+            .into_iter()
+            .flat_map(|table| table.iter().map(|(name, _)| (name.get_ref().as_ref(), name.span())))
     }
 
     /// The text of a string with `${NAME}` replaced from the environment; a problem when it is not a string or a
@@ -141,6 +152,13 @@ pub enum Shape {
     Map(Box<Shape>),
 }
 
+impl Shape {
+    /// True for a table that cannot be left out because one of its keys cannot.
+    fn has_required_key(&self) -> bool {
+        matches!(self, Self::Table { keys, .. } if keys.iter().any(|key| key.required))
+    }
+}
+
 /// One key of a table.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -164,6 +182,20 @@ pub trait Value: Sized {
     fn shape() -> Shape;
     /// The value as TOML text; `None` for "absent".
     fn show(&self) -> Option<String>;
+    /// True for a table that reads as an empty one when it is left out: its defaults hold, its required keys are missed.
+    const EMPTY_WHEN_ABSENT: bool = false;
+    /// The default as it is meant in a file of this folder; paths change.
+    #[must_use]
+    fn in_folder(self, _folder: &Path) -> Self {
+        self
+    }
+}
+
+/// A section as it is when the file says nothing of it; `None` when it has required keys.
+pub fn all_defaults<T: Value>() -> Option<T> {
+    let mut problems = Problems::new("", "");
+    let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+    T::read(&At::new(&empty, ""), &mut problems).filter(|_| problems.is_empty())
 }
 
 /// Checks that need more than one key of a section; run after all its keys were read.
@@ -181,7 +213,7 @@ fn quoted(text: &str) -> Option<String> {
 }
 
 /// Reads a string and parses it with `parse`, whose error becomes the problem.
-fn parsed<T, E: std::fmt::Display>(
+pub(crate) fn parsed<T, E: std::fmt::Display>(
     at: &At<'_>,
     problems: &mut Problems,
     wanted: &'static str,
@@ -191,9 +223,11 @@ fn parsed<T, E: std::fmt::Display>(
     match parse(&text) {
         Ok(value) => Some(value),
         Err(error) => {
+            // As written, so that nothing from the environment reaches a message.
+            let written = at.value().as_str().unwrap_or_default();
             at.problem(
                 problems,
-                format!("\"{}\" is not {wanted}: {error}", text.escape_debug()),
+                format!("\"{}\" is not {wanted}: {error}", written.escape_debug()),
                 format!("write {wanted}"),
             );
             None
@@ -227,9 +261,10 @@ macro_rules! whole_number {
             fn read(at: &At<'_>, problems: &mut Problems) -> Option<Self> {
                 let number = at.value().as_integer().and_then(|n| <$ty>::from_str_radix(n.as_str(), n.radix()).ok());
                 if number.is_none() {
+                    let found = at.value().as_integer().map_or(at.value().type_str(), |number| number.as_str());
                     at.problem(problems,
-                        format!("expected a whole number from 0 to {}, found {}", <$ty>::MAX, at.value().type_str()),
-                        "write a number without quotes");
+                        format!("expected a whole number from 0 to {}, found {found}", <$ty>::MAX),
+                        "write such a number, without quotes");
                 }
                 number
             }
@@ -269,11 +304,16 @@ impl Value for Secret {
 
 impl Value for PathBuf {
     fn read(at: &At<'_>, problems: &mut Problems) -> Option<Self> {
-        let path = PathBuf::from(at.text(problems, "a path")?);
-        Some(if path.is_relative() { problems.folder().join(path) } else { path })
+        Some(PathBuf::from(at.text(problems, "a path")?).in_folder(problems.folder()))
     }
     fn shape() -> Shape {
-        leaf("a path; a relative one starts at the folder of this file", json!({"type": "string"}))
+        leaf(
+            "a path; a relative one starts at the folder of this file",
+            json!({"type": "string", "examples": ["path/to/file"]}),
+        )
+    }
+    fn in_folder(self, folder: &Path) -> Self {
+        if self.is_relative() { folder.join(self) } else { self }
     }
     fn show(&self) -> Option<String> {
         quoted(&self.to_string_lossy())
@@ -287,11 +327,22 @@ impl Value for Duration {
     fn shape() -> Shape {
         leaf(
             "a duration, such as \"30s\", \"5m\" or \"8h\"",
-            json!({"type": "string", "pattern": "^[0-9]+ ?[a-z]+( ?[0-9]+ ?[a-z]+)*$"}),
+            json!({"type": "string", "pattern": "^[0-9]+ ?[a-z]+( ?[0-9]+ ?[a-z]+)*$", "examples": ["30s"]}),
         )
     }
     fn show(&self) -> Option<String> {
-        quoted(&humantime::format_duration(*self).to_string())
+        quoted(&plain_duration(*self))
+    }
+}
+
+/// A duration in the one unit that says it without a remainder; `180d` reads better than humantime's months.
+fn plain_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    match units.iter().find(|(unit, _)| millis != 0 && millis.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None if millis == 0 => "0s".to_owned(),
+        None => format!("{millis}ms"),
     }
 }
 
@@ -300,7 +351,7 @@ impl Value for url::Url {
         parsed(at, problems, "an absolute URL", url::Url::parse)
     }
     fn shape() -> Shape {
-        leaf("an absolute URL", json!({"type": "string", "format": "uri"}))
+        leaf("an absolute URL", json!({"type": "string", "format": "uri", "examples": ["https://app.example.com"]}))
     }
     fn show(&self) -> Option<String> {
         quoted(self.as_str())
@@ -314,7 +365,10 @@ impl Value for ipnet::IpNet {
         })
     }
     fn shape() -> Shape {
-        leaf("a network such as \"10.0.0.0/8\" or a single address", json!({"type": "string"}))
+        leaf(
+            "a network such as \"10.0.0.0/8\" or a single address",
+            json!({"type": "string", "examples": ["10.0.0.0/8"]}),
+        )
     }
     fn show(&self) -> Option<String> {
         quoted(&self.to_string())
@@ -326,7 +380,10 @@ impl Value for SocketAddr {
         parsed(at, problems, "an address with a port, such as \"127.0.0.1:9180\"", str::parse)
     }
     fn shape() -> Shape {
-        leaf("an address with a port, such as \"127.0.0.1:9180\"", json!({"type": "string"}))
+        leaf(
+            "an address with a port, such as \"127.0.0.1:9180\"",
+            json!({"type": "string", "examples": ["127.0.0.1:9180"]}),
+        )
     }
     fn show(&self) -> Option<String> {
         quoted(&self.to_string())
@@ -342,6 +399,9 @@ impl<T: Value> Value for Option<T> {
     }
     fn show(&self) -> Option<String> {
         self.as_ref().and_then(Value::show)
+    }
+    fn in_folder(self, folder: &Path) -> Self {
+        self.map(|value| value.in_folder(folder))
     }
 }
 
@@ -369,6 +429,9 @@ impl<T: Value> Value for Vec<T> {
     fn show(&self) -> Option<String> {
         let shown: Vec<String> = self.iter().filter_map(Value::show).collect();
         Some(format!("[{}]", shown.join(", ")))
+    }
+    fn in_folder(self, folder: &Path) -> Self {
+        self.into_iter().map(|value| value.in_folder(folder)).collect()
     }
 }
 
@@ -399,7 +462,7 @@ impl<T: Value> Value for BTreeMap<String, T> {
     }
 }
 
-/// Derives a section: the struct, its [`Default`] where every key has one, and its [`Value`].
+/// Derives a section: the struct and its [`Value`]. A section that is left out reads as an empty one.
 ///
 /// `name: Type = default,` is a key with a default (an expression), `name: Type,` a required one. `Option<T> = None`
 /// is a key that may be absent. The doc comment of each key is its entry in the reference file: meaning, unit, advice.
@@ -418,6 +481,8 @@ macro_rules! section {
         }
 
         impl $crate::config::value::Value for $name {
+            const EMPTY_WHEN_ABSENT: bool = true;
+
             fn read(at: &$crate::config::value::At<'_>, problems: &mut $crate::config::problem::Problems) -> Option<Self> {
                 const KEYS: &[&str] = &[$(stringify!($field)),*];
                 $crate::config::value::read_table(at, KEYS, problems)?;
@@ -468,6 +533,9 @@ pub(crate) fn read_table(at: &At<'_>, known: &[&str], problems: &mut Problems) -
     Some(())
 }
 
+/// What is said of a key that has no default and is not there.
+pub(crate) const REQUIRED_IS_MISSING: &str = "required key is missing";
+
 /// Reads the key `name` of the table `at`, or its default.
 pub(crate) fn read_key<T: Value>(
     at: &At<'_>,
@@ -477,14 +545,19 @@ pub(crate) fn read_key<T: Value>(
 ) -> Option<T> {
     match (at.child(name), default) {
         (Some(child), _) => T::read(&child, problems),
-        (None, Some(default)) => Some(default()),
+        (None, Some(default)) => Some(default().in_folder(problems.folder())),
+        (None, None) if T::EMPTY_WHEN_ABSENT => {
+            let end = problems.end();
+            let empty = Spanned::new(end..end, DeValue::Table(DeTable::new()));
+            T::read(&At::new(&empty, at.path(name)), problems)
+        }
         (None, None) => {
             let wanted = match T::shape() {
                 Shape::Leaf { says, .. } => says,
                 Shape::Table { .. } | Shape::Map(_) => "a table",
                 Shape::List(_) => "a list",
             };
-            at.problem_at(name, problems, "required key is missing", format!("add {name} = … ({wanted})"));
+            at.problem_at(name, problems, REQUIRED_IS_MISSING, format!("add {name} = … ({wanted})"));
             None
         }
     }
@@ -492,12 +565,13 @@ pub(crate) fn read_key<T: Value>(
 
 /// The [`Key`] of a field of a section.
 pub(crate) fn key<T: Value>(name: &'static str, doc: &'static str, default: Option<fn() -> T>) -> Key {
+    let shape = T::shape();
     Key {
         name,
         doc,
-        required: default.is_none(),
+        required: default.is_none() && (!T::EMPTY_WHEN_ABSENT || shape.has_required_key()),
         default: default.and_then(|default| default().show()),
-        shape: T::shape(),
+        shape,
     }
 }
 
@@ -550,19 +624,20 @@ macro_rules! choice {
 
         impl $crate::config::value::Value for $name {
             fn read(at: &$crate::config::value::At<'_>, problems: &mut $crate::config::problem::Problems) -> Option<Self> {
-                const SAYS: &str = concat!("one of" $(, " \"", $word, "\"")*);
+                const SAYS: &str = $crate::config::value::choice!(@says $($word),*);
                 let text = at.text(problems, SAYS)?;
                 match text.as_str() {
                     $( $word => Some(Self::$variant), )*
-                    other => {
-                        at.problem(problems, format!("\"{}\" is not known here", other.escape_debug()), format!("write {SAYS}"));
+                    _ => {
+                        let written = at.value().as_str().unwrap_or_default();
+                        at.problem(problems, format!("\"{}\" is not known here", written.escape_debug()), format!("write {SAYS}"));
                         None
                     }
                 }
             }
             fn shape() -> $crate::config::value::Shape {
                 $crate::config::value::Shape::Leaf {
-                    says: concat!("one of" $(, " \"", $word, "\"")*),
+                    says: $crate::config::value::choice!(@says $($word),*),
                     schema: serde_json::json!({"type": "string", "enum": [$($word),*]}),
                 }
             }
@@ -571,5 +646,42 @@ macro_rules! choice {
             }
         }
     };
+    (@says $first:literal $(, $word:literal)*) => { concat!("one of \"", $first, "\"" $(, ", \"", $word, "\"")*) };
 }
 pub(crate) use choice;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced_and_a_missing_one_is_named() {
+        let lookup = |name: &str| (name == "HOME_PORT").then(|| "8080".to_owned());
+        for (raw, expected) in [
+            ("plain", Ok("plain")),
+            ("http://h:${HOME_PORT}/", Ok("http://h:8080/")),
+            ("$${HOME_PORT}", Ok("${HOME_PORT}")),
+            ("$x", Ok("$x")),
+            ("${NOPE}", Err("NOPE")),
+            ("${open", Err("open")),
+        ] {
+            let got = expand(raw, lookup);
+            assert_eq!(got.as_deref().map_err(String::as_str), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_only_when_it_is_near() {
+        assert_eq!(nearest("idle_timout", &["idle_timeout", "store"]), Some("idle_timeout"));
+        assert_eq!(nearest("zzz", &["idle_timeout", "store"]), None);
+    }
+
+    #[test]
+    fn durations_are_written_in_one_unit() {
+        for (seconds, text) in [(0, "0s"), (90, "90s"), (60, "1m"), (8 * 3600, "8h"), (180 * 86_400, "180d")] {
+            assert_eq!(plain_duration(Duration::from_secs(seconds)), text);
+            assert_eq!(humantime::parse_duration(text).unwrap(), Duration::from_secs(seconds));
+        }
+        assert_eq!(plain_duration(Duration::from_millis(1500)), "1500ms");
+    }
+}

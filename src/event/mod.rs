@@ -12,6 +12,8 @@ use crate::{
     identity::{AccountId, ProviderName},
 };
 
+pub mod log;
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

@@ -1,0 +1,172 @@
+//! Tells when files may have changed: by SIGHUP, by the operating system's notice, and by looking now and then.
+//!
+//! What counts is the content of the files, not the notices: an editor that renames and replaces, a Kubernetes volume
+//! that swaps a symbolic link two folders up, and a network file system that sends no notices at all look the same.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Notify, mpsc},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::secret::sha256;
+
+/// Writing a file takes several steps; this is how long it must have been quiet.
+const QUIET: Duration = Duration::from_millis(200);
+/// How often to look when the operating system sends notices, in case one was missed.
+const SELDOM: Duration = Duration::from_secs(30);
+/// How often to look when it sends none.
+const OFTEN: Duration = Duration::from_secs(2);
+
+/// A message whenever the content of one of `files` has changed or the process got SIGHUP. Several changes that come
+/// together are one message. Ends when the receiver is dropped. Must be called on a tokio runtime with I/O and time.
+///
+/// # Errors
+/// When SIGHUP cannot be listened to.
+pub fn changes(files: impl IntoIterator<Item = PathBuf>) -> io::Result<mpsc::Receiver<()>> {
+    let (tell, told) = mpsc::channel(1);
+    let hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(watch(files.into_iter().collect(), hangup, tell));
+    Ok(told)
+}
+
+async fn watch(files: Vec<PathBuf>, mut hangup: Signal, tell: mpsc::Sender<()>) {
+    let noticed = Arc::new(Notify::new());
+    let watcher = notices(&files, Arc::clone(&noticed))
+        .inspect_err(|error| tracing::debug!(%error, "no file notices; looking at the files now and then instead"))
+        .ok();
+    let mut look = interval(if watcher.is_some() { SELDOM } else { OFTEN });
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = fingerprint(&files).await;
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = noticed.notified() => false,
+            _ = look.tick() => false,
+            () = tell.closed() => return,
+        };
+        let now = settled(&files).await;
+        if asked || now != last {
+            last = now;
+            // A full channel already holds the news.
+            let _ = tell.try_send(());
+        }
+    }
+}
+
+/// Watches the folders in which a change can happen: of the name, of what it links to, and of each link between.
+fn notices(files: &[PathBuf], noticed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            noticed.notify_one();
+        }
+    })?;
+    let mut folders: Vec<PathBuf> = files.iter().flat_map(|file| folders(file)).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    for folder in &folders {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+fn folders(file: &Path) -> Vec<PathBuf> {
+    let named = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let real = std::fs::canonicalize(file).ok().and_then(|file| file.parent().map(Path::to_owned));
+    std::iter::once(named).chain(real).collect()
+}
+
+/// The fingerprint once it is the same twice in a row.
+async fn settled(files: &[PathBuf]) -> Vec<Option<[u8; 32]>> {
+    let mut before = fingerprint(files).await;
+    // A file that never rests is taken as it is in the end.
+    for _ in 0..25 {
+        sleep(QUIET).await;
+        let now = fingerprint(files).await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    before
+}
+
+/// What the files hold; a file that is not there (an editor is just replacing it) has none.
+async fn fingerprint(files: &[PathBuf]) -> Vec<Option<[u8; 32]>> {
+    let mut all = Vec::with_capacity(files.len());
+    for file in files {
+        all.push(tokio::fs::read(file).await.ok().map(|bytes| sha256(&bytes)));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    async fn told(receiver: &mut mpsc::Receiver<()>) -> bool {
+        tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await.is_ok_and(|news| news.is_some())
+    }
+
+    /// Lets the watcher take its first look before the test changes anything.
+    async fn watching(files: Vec<PathBuf>) -> mpsc::Receiver<()> {
+        let receiver = changes(files).unwrap();
+        sleep(QUIET * 3).await;
+        receiver
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_replaced_by_a_rename_is_noticed_and_watched_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("brama.toml");
+        fs::write(&file, "a").unwrap();
+        let mut news = watching(vec![file.clone()]).await;
+        for content in ["b", "c"] {
+            let draft = folder.path().join("draft");
+            fs::write(&draft, content).unwrap();
+            fs::rename(&draft, &file).unwrap();
+            assert!(told(&mut news).await, "{content}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_swapped_folder_link_is_noticed() {
+        // As a Kubernetes volume does: brama.toml -> ..data/brama.toml, ..data -> a folder of this moment.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        for (name, content) in [("one", "a"), ("two", "b")] {
+            fs::create_dir(path.join(name)).unwrap();
+            fs::write(path.join(name).join("brama.toml"), content).unwrap();
+        }
+        std::os::unix::fs::symlink("one", path.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/brama.toml", path.join("brama.toml")).unwrap();
+        let mut news = watching(vec![path.join("brama.toml")]).await;
+        std::os::unix::fs::symlink("two", path.join("..data_tmp")).unwrap();
+        fs::rename(path.join("..data_tmp"), path.join("..data")).unwrap();
+        assert!(told(&mut news).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_written_with_the_same_content_is_no_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("brama.toml");
+        fs::write(&file, "a").unwrap();
+        let mut news = watching(vec![file.clone()]).await;
+        fs::write(&file, "a").unwrap();
+        sleep(QUIET * 4).await;
+        assert!(news.try_recv().is_err());
+    }
+}
