@@ -9,6 +9,13 @@
 //! lifetimes and caching live above it in [`Sessions`], so no store can get them wrong. To add a store: one file
 //! beside [`embedded`], an arm in `app`, a row in the conformance suite of `tests`.
 
+pub mod cache;
+pub mod cookie;
+pub mod embedded;
+mod news;
+#[cfg(feature = "session-redis")]
+pub mod redis;
+
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
