@@ -29,6 +29,10 @@
 
 mod connect;
 mod script;
+#[cfg(test)]
+pub(super) mod server;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
