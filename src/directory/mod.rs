@@ -5,6 +5,8 @@
 //! first login make one account. To add an engine: one file beside [`sql`], an arm in `app`, a row in the conformance
 //! suite of `tests`.
 
+pub mod sql;
+
 use std::fmt;
 
 use async_trait::async_trait;

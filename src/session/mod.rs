@@ -7,7 +7,16 @@
 //!
 //! A [`SessionStore`] moves sealed bytes under a key for a time, atomically where it matters. Sealing, cookies,
 //! lifetimes and caching live above it in [`Sessions`], so no store can get them wrong. To add a store: one file
-//! beside [`embedded`], an arm in `app`, a row in the conformance suite of `tests`.
+//! beside [`embedded`], an arm in `app`, a row in the `conformance` suite.
+
+pub mod cache;
+#[cfg(test)]
+mod conformance;
+pub mod cookie;
+pub mod embedded;
+mod news;
+#[cfg(feature = "session-redis")]
+pub mod redis;
 
 use std::{fmt, time::Duration};
 

@@ -1,0 +1,397 @@
+//! Opened sessions kept in this process, so that a request with a known session waits for no store.
+//!
+//! A [`SessionCache`] holds what the gateway made of a session ([`Arc<T>`]: opened record, ready header values) under
+//! its key. It is bounded, split into shards so that workers seldom meet, and a hit costs one hash look-up and one
+//! reference count: nothing is allocated, nothing is awaited.
+//!
+//! **Nothing stale is ever kept.** Every [`Change`] of the store goes through [`apply`](SessionCache::apply). A load
+//! that began before a change and finishes after it must not put back what the change took away, so each load carries
+//! a [`Loading`] from [`begin_load`](SessionCache::begin_load), and [`insert`](SessionCache::insert) refuses one whose
+//! shard has forgotten anything since. (One counter a shard rather than a key: a refused insert costs one more load.)
+//!
+//! **Trusted and suspect.** While news flow, what is here is true. After [`Change::Missed`] it is suspect: `get` gives
+//! nothing, and only [`get_during_outage`](SessionCache::get_during_outage), asked when the store failed, still does
+//! for the configured grace. [`Change::Watching`] drops everything suspect and trusts again. A new cache is suspect
+//! until the first `Watching`.
+//!
+//! Deliberately absent: expiry (the value knows its own end and its reader has the clock) and "no such session"
+//! entries (a guesser could fill the cache with them).
+
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use quick_cache::{UnitWeighter, unsync};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Change, SessionKey, SessionStore};
+use crate::clock::{Clock, Timestamp};
+
+/// A power of two, well above the number of workers.
+const SHARDS: usize = 64;
+
+/// Opened sessions, by key.
+pub struct SessionCache<T> {
+    shards: Box<[RwLock<Shard<T>>]>,
+    trusted: AtomicBool,
+    /// When the news stopped, in milliseconds. [`NEVER_TRUSTED`] until they flowed once.
+    suspect_since: AtomicI64,
+}
+
+/// The right to insert what a load brings. Made before the load starts.
+#[derive(Debug)]
+#[must_use = "insert what was loaded with it"]
+pub struct Loading {
+    key: SessionKey,
+    generation: u64,
+}
+
+struct Shard<T> {
+    entries: unsync::Cache<SessionKey, Arc<T>, UnitWeighter, BuildHasherDefault<KeyHasher>>,
+    /// How often anything was forgotten here.
+    generation: u64,
+}
+
+/// No grace for a cache that never saw the store's news: nothing in it was ever known to be current.
+const NEVER_TRUSTED: i64 = i64::MIN;
+
+impl<T> SessionCache<T> {
+    /// An empty cache for about `capacity` sessions, suspect until the first [`Change::Watching`].
+    pub fn new(capacity: usize) -> Self {
+        let each = capacity.div_ceil(SHARDS).max(1);
+        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new(each))).collect();
+        Self { shards, trusted: AtomicBool::new(false), suspect_since: AtomicI64::new(NEVER_TRUSTED) }
+    }
+
+    /// The session under `key`, while news flow.
+    #[inline]
+    pub fn get(&self, key: &SessionKey) -> Option<Arc<T>> {
+        if self.trusted.load(Ordering::Acquire) { self.held(key) } else { None }
+    }
+
+    /// The session under `key` although its store cannot be asked: while news flow, and for `grace` after they stopped.
+    pub fn get_during_outage(&self, key: &SessionKey, now: Timestamp, grace: Duration) -> Option<Arc<T>> {
+        if !self.trusted.load(Ordering::Acquire) {
+            let since = self.suspect_since.load(Ordering::Acquire);
+            if since == NEVER_TRUSTED || now.since(Timestamp::from_millis(since)) >= grace {
+                return None;
+            }
+        }
+        self.held(key)
+    }
+
+    /// To be called before the store is asked for `key`.
+    pub fn begin_load(&self, key: &SessionKey) -> Loading {
+        let generation = self.shard(key).read().unwrap_or_else(PoisonError::into_inner).generation;
+        Loading { key: *key, generation }
+    }
+
+    /// Keeps what a load brought. False, and not kept, when something was forgotten since the load began: what was
+    /// read may be old, so the reader should read again.
+    pub fn insert(&self, loading: Loading, session: Arc<T>) -> bool {
+        let mut shard = self.shard(&loading.key).write().unwrap_or_else(PoisonError::into_inner);
+        if shard.generation != loading.generation {
+            return false;
+        }
+        shard.entries.insert(loading.key, session);
+        true
+    }
+
+    /// Forgets `key`, and refuses loads of it that are under way.
+    pub fn forget(&self, key: &SessionKey) {
+        let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
+        shard.generation += 1;
+        shard.entries.remove(key);
+    }
+
+    /// Follows one piece of news. `now` is when it came.
+    pub fn apply(&self, change: Change, now: Timestamp) {
+        match change {
+            Change::One(key) => self.forget(&key),
+            Change::Missed => self.distrust(now),
+            Change::Watching => self.trust(),
+        }
+    }
+
+    /// Follows the news of `store` for as long as it lives. Run once, on the control plane.
+    pub async fn follow(&self, store: &dyn SessionStore, clock: &dyn Clock) {
+        loop {
+            // Each subscription begins by telling whether news flow, so one that lagged is simply renewed.
+            let mut news = store.changes();
+            loop {
+                match news.recv().await {
+                    Ok(change) => self.apply(change, clock.now()),
+                    Err(RecvError::Lagged(_)) => {
+                        self.distrust(clock.now());
+                        break;
+                    }
+                    Err(RecvError::Closed) => {
+                        self.distrust(clock.now());
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many sessions are held.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether news flow, for readiness and metrics.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Acquire)
+    }
+
+    fn held(&self, key: &SessionKey) -> Option<Arc<T>> {
+        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).entries.get(key).cloned()
+    }
+
+    fn distrust(&self, now: Timestamp) {
+        // The first of several `Missed` counts: grace runs from when the news stopped.
+        if self.trusted.swap(false, Ordering::AcqRel) {
+            self.suspect_since.store(now.as_millis(), Ordering::Release);
+        }
+    }
+
+    fn trust(&self) {
+        if self.trusted.load(Ordering::Acquire) {
+            return;
+        }
+        // Every shard is emptied, and loads under way refused, before any is trusted: otherwise a reader could meet an
+        // entry from before the outage.
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.generation += 1;
+            shard.entries.clear();
+        }
+        self.trusted.store(true, Ordering::Release);
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, which is never 0")]
+    fn shard(&self, key: &SessionKey) -> &RwLock<Shard<T>> {
+        // A byte the look-up inside the shard does not use. Keys are SHA-256: every byte is as good as random.
+        &self.shards[usize::from(key.bytes()[31]) % SHARDS]
+    }
+}
+
+impl<T> std::fmt::Debug for SessionCache<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionCache").field("len", &self.len()).field("trusted", &self.is_trusted()).finish()
+    }
+}
+
+impl<T> Shard<T> {
+    fn new(capacity: usize) -> Self {
+        let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
+        // Room is made as sessions come, not for the whole capacity at start.
+        let entries = unsync::Cache::with(
+            capacity.min(16),
+            weight,
+            UnitWeighter,
+            BuildHasherDefault::default(),
+            Default::default(),
+        );
+        Self { entries, generation: 0 }
+    }
+}
+
+/// Takes 8 bytes of a key for its hash. Keys are SHA-256 already, and only keys the store knows get in, so nobody can
+/// choose them to collide.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// The length prefix of an array, which is always 32.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+    const GRACE: Duration = Duration::from_secs(60);
+
+    fn key(byte: u8) -> SessionKey {
+        SessionKey::from_bytes([byte; 32])
+    }
+
+    fn trusted() -> SessionCache<u32> {
+        let cache = SessionCache::new(1000);
+        cache.apply(Change::Watching, NOW);
+        cache
+    }
+
+    fn put(cache: &SessionCache<u32>, key: SessionKey, value: u32) -> bool {
+        cache.insert(cache.begin_load(&key), Arc::new(value))
+    }
+
+    #[test]
+    fn what_was_inserted_is_found_until_it_changes() {
+        let cache = trusted();
+        assert!(put(&cache, key(1), 7));
+        assert_eq!(cache.get(&key(1)).as_deref(), Some(&7));
+        assert_eq!(cache.get(&key(2)), None);
+        cache.apply(Change::One(key(1)), NOW);
+        assert_eq!(cache.get(&key(1)), None);
+    }
+
+    #[test]
+    fn a_load_that_raced_with_a_change_is_not_kept() {
+        let cache = trusted();
+        let loading = cache.begin_load(&key(1));
+        // The store has answered with the old record; its revocation overtakes the answer.
+        cache.apply(Change::One(key(1)), NOW);
+        assert!(!cache.insert(loading, Arc::new(7)));
+        assert_eq!(cache.get(&key(1)), None);
+        assert!(put(&cache, key(1), 8), "a later load is kept");
+    }
+
+    #[test]
+    fn a_load_that_raced_with_a_change_of_another_key_in_another_shard_is_kept() {
+        let cache = trusted();
+        let loading = cache.begin_load(&key(1));
+        cache.apply(Change::One(key(2)), NOW);
+        assert!(cache.insert(loading, Arc::new(7)));
+    }
+
+    #[test]
+    fn a_load_from_before_an_outage_is_not_kept_after_it() {
+        let cache = trusted();
+        let before = cache.begin_load(&key(1));
+        cache.apply(Change::Missed, NOW);
+        let during = cache.begin_load(&key(2));
+        cache.apply(Change::Watching, NOW);
+        assert!(!cache.insert(before, Arc::new(1)));
+        assert!(!cache.insert(during, Arc::new(2)));
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn while_suspect_only_the_outage_door_opens_and_only_for_the_grace() {
+        let cache = trusted();
+        put(&cache, key(1), 7);
+        cache.apply(Change::Missed, NOW);
+        assert_eq!(cache.get(&key(1)), None);
+        let in_time = NOW.plus(GRACE).minus(Duration::from_millis(1));
+        assert_eq!(cache.get_during_outage(&key(1), in_time, GRACE).as_deref(), Some(&7));
+        assert_eq!(cache.get_during_outage(&key(1), NOW.plus(GRACE), GRACE), None);
+        assert_eq!(cache.get_during_outage(&key(1), NOW, Duration::ZERO), None, "no grace, no session");
+        // A second loss does not start the grace anew.
+        cache.apply(Change::Missed, in_time);
+        assert_eq!(cache.get_during_outage(&key(1), NOW.plus(GRACE), GRACE), None);
+    }
+
+    #[test]
+    fn a_revocation_heard_during_an_outage_counts() {
+        let cache = trusted();
+        put(&cache, key(1), 7);
+        cache.apply(Change::Missed, NOW);
+        cache.apply(Change::One(key(1)), NOW);
+        assert_eq!(cache.get_during_outage(&key(1), NOW, GRACE), None);
+    }
+
+    #[test]
+    fn news_that_flow_again_drop_everything_from_before_and_a_repetition_drops_nothing() {
+        let cache = trusted();
+        put(&cache, key(1), 7);
+        cache.apply(Change::Watching, NOW);
+        assert_eq!(cache.len(), 1);
+        cache.apply(Change::Missed, NOW);
+        cache.apply(Change::Watching, NOW);
+        assert_eq!(cache.get(&key(1)), None);
+        assert!(cache.is_trusted());
+    }
+
+    #[test]
+    fn a_cache_that_never_heard_news_gives_nothing() {
+        let cache = SessionCache::new(10);
+        put(&cache, key(1), 7);
+        assert_eq!(cache.get(&key(1)), None);
+        assert_eq!(cache.get_during_outage(&key(1), NOW, GRACE), None);
+        cache.apply(Change::Missed, NOW);
+        assert_eq!(cache.get_during_outage(&key(1), NOW, GRACE), None);
+    }
+
+    #[test]
+    fn the_capacity_is_kept_and_no_room_is_taken_ahead() {
+        let cache = trusted();
+        for number in 0..10_000_u32 {
+            put(&cache, SessionKey::from_bytes(crate::secret::sha256(&number.to_be_bytes())), number);
+        }
+        assert!(cache.len() <= 1000 + SHARDS, "{}", cache.len());
+        assert!(cache.len() >= 900, "{}", cache.len());
+    }
+
+    #[test]
+    fn readers_and_news_on_many_threads_never_leave_a_stale_entry() {
+        // A store of one counter: a change writes it, then tells. Whoever is cached after all is told is the last.
+        use std::sync::atomic::AtomicU32;
+        let cache = trusted();
+        let stored = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let loading = cache.begin_load(&key(1));
+                        let value = stored.load(Ordering::SeqCst);
+                        std::hint::spin_loop();
+                        cache.insert(loading, Arc::new(value));
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for value in 1..=5_000 {
+                    stored.store(value, Ordering::SeqCst);
+                    cache.apply(Change::One(key(1)), NOW);
+                    if let Some(cached) = cache.get(&key(1)) {
+                        assert_eq!(*cached, value, "cached after its revocation was told");
+                    }
+                }
+            });
+        });
+    }
+
+    #[tokio::test]
+    async fn following_a_store_trusts_it_from_the_first_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = crate::directory::sql::sqlite::SqliteFile::open(&folder.path().join("brama.db")).await.unwrap();
+        let store = super::super::embedded::EmbeddedSessions::open(file).await.unwrap();
+        let cache = Arc::new(SessionCache::<u32>::new(10));
+        let following = {
+            let (cache, store) = (Arc::clone(&cache), store.clone());
+            tokio::spawn(async move { cache.follow(&store, &ManualClock::new(NOW)).await })
+        };
+        tokio::time::timeout(Duration::from_secs(5), async {
+            while !cache.is_trusted() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        following.abort();
+    }
+}

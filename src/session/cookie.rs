@@ -1,0 +1,484 @@
+//! Our cookies: finding them, keeping them from the apps, setting and clearing them. Pure.
+//!
+//! Three kinds, all named after `session.cookie_name`, here with the usual prefix:
+//!
+//! | name | holds |
+//! |---|---|
+//! | `__Host-brama` | the session id |
+//! | `__Host-brama-login-ID` | one pending login, sealed; one cookie each so that tabs do not disturb each other |
+//! | `__Host-brama-origin` | by which provider the person came last, sealed |
+//!
+//! The prefix is `__Host-` (the browser holds the cookie to this host, https and `Path=/`), `__Secure-` when a
+//! `cookie_domain` shares it with subdomains, and none on plain http, which only a local trial uses
+//! (RFC 6265bis, 4.1.3). The three names are reserved **under every prefix**: an id left over from before a change
+//! of configuration must not reach an app either.
+//!
+//! Cookies are separated by `;` and nothing else (RFC 6265, 4.2.1 and 5.4); every other cookie passes byte for byte,
+//! whatever it holds, and a field without one of ours is not touched at all.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, SET_COOKIE},
+};
+use memchr::memmem::Finder;
+use url::Url;
+
+use super::SessionId;
+use crate::config::session::Session as Config;
+
+/// Names and attributes of our cookies, made once from the configuration.
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    /// With its prefix: what we set and read.
+    name: String,
+    /// Without: what is reserved under every prefix.
+    reserved: String,
+    /// Tells most fields without a cookie of ours by one search.
+    finder: Finder<'static>,
+    /// `; Path=/; HttpOnly; …`, the same for every cookie we set or clear.
+    attributes: String,
+}
+
+/// Why our cookies cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCookie {
+    /// The name.
+    #[error("session.cookie_name {0:?} is no cookie name: use letters, digits, - and _ only")]
+    Name(String),
+    /// The domain.
+    #[error("session.cookie_domain {0:?} is no domain: write it like \"example.com\"")]
+    Domain(String),
+}
+
+const PREFIXES: [&str; 3] = ["__Host-", "__Secure-", ""];
+const LOGIN: &str = "-login-";
+const ORIGIN: &str = "-origin";
+
+impl Cookies {
+    /// From `[session]` and the address people reach the gateway by.
+    ///
+    /// # Errors
+    /// [`BadCookie`] when `cookie_name` or `cookie_domain` cannot stand in a cookie.
+    pub fn new(config: &Config, public_url: &Url) -> Result<Self, BadCookie> {
+        if config.cookie_name.is_empty() || !config.cookie_name.bytes().all(is_plain) {
+            return Err(BadCookie::Name(config.cookie_name.clone()));
+        }
+        if let Some(domain) = config.cookie_domain.as_ref().filter(|domain| !domain.bytes().all(is_plain)) {
+            return Err(BadCookie::Domain(domain.clone()));
+        }
+        let secure = public_url.scheme() == "https";
+        let prefix = match (secure, &config.cookie_domain) {
+            (true, None) => "__Host-",
+            (true, Some(_)) => "__Secure-",
+            (false, _) => "",
+        };
+        let mut attributes = String::from("; Path=/");
+        if let Some(domain) = &config.cookie_domain {
+            attributes.push_str("; Domain=");
+            attributes.push_str(domain);
+        }
+        attributes.push_str(if secure { "; Secure; HttpOnly; SameSite=Lax" } else { "; HttpOnly; SameSite=Lax" });
+        Ok(Self {
+            name: format!("{prefix}{}", config.cookie_name),
+            finder: Finder::new(&config.cookie_name).into_owned(),
+            reserved: config.cookie_name.clone(),
+            attributes,
+        })
+    }
+
+    /// The name of the session cookie.
+    pub fn session_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The session id the request shows: nothing when there is none, when it is not one, or when there are two (a
+    /// sibling host may have tossed in the second, so neither is believed; threats 8.2).
+    pub fn session_id(&self, headers: &HeaderMap) -> Option<SessionId> {
+        SessionId::parse(self.value(headers, "")?)
+    }
+
+    /// Whether the request shows a session cookie at all, good or not: then an anonymous answer should clear it.
+    pub fn has_session(&self, headers: &HeaderMap) -> bool {
+        self.ours(headers).any(|(name, _)| name == self.name.as_bytes())
+    }
+
+    /// The sealed pending login with this id.
+    pub fn login<'h>(&self, headers: &'h HeaderMap, id: &str) -> Option<&'h [u8]> {
+        let mut suffix = String::with_capacity(LOGIN.len() + id.len());
+        suffix.push_str(LOGIN);
+        suffix.push_str(id);
+        self.value(headers, &suffix)
+    }
+
+    /// The ids of all pending logins the browser holds, to drop the oldest when there are many.
+    pub fn logins<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
+        self.ours(headers)
+            .filter_map(|(name, _)| name.strip_prefix(self.name.as_bytes())?.strip_prefix(LOGIN.as_bytes()))
+            .filter_map(|id| std::str::from_utf8(id).ok())
+    }
+
+    /// The sealed memory of how the person came last.
+    pub fn origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        self.value(headers, ORIGIN)
+    }
+
+    /// Takes our cookies out of a request on its way to an app (threats 1.6).
+    pub fn remove(&self, headers: &mut HeaderMap) {
+        if !headers.get_all(COOKIE).iter().any(|field| self.finder.find(field.as_bytes()).is_some()) {
+            return;
+        }
+        let kept: Vec<HeaderValue> =
+            headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field)).collect();
+        headers.remove(COOKIE);
+        for field in kept {
+            headers.append(COOKIE, field);
+        }
+    }
+
+    /// Takes out of an app's answer every `Set-Cookie` that names one of ours, so that no app can sign people in or
+    /// out here (threats 1.6).
+    pub fn guard(&self, headers: &mut HeaderMap) {
+        let names_ours = |field: &HeaderValue| self.is_set_of_ours(field.as_bytes());
+        if !headers.get_all(SET_COOKIE).iter().any(names_ours) {
+            return;
+        }
+        let kept: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|field| !names_ours(field)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for field in kept {
+            headers.append(SET_COOKIE, field);
+        }
+    }
+
+    /// The `Set-Cookie` value that gives the browser a session; for `life`, or until it is closed.
+    pub fn set_session(&self, id: &SessionId, life: Option<Duration>) -> HeaderValue {
+        self.set("", &id.expose(), life)
+    }
+
+    /// The `Set-Cookie` value that takes the session from the browser.
+    pub fn clear_session(&self) -> HeaderValue {
+        self.clear("")
+    }
+
+    /// The `Set-Cookie` value that keeps a pending login. `id` and `sealed` are base64url text.
+    pub fn set_login(&self, id: &str, sealed: &str, life: Duration) -> HeaderValue {
+        self.set(&format!("{LOGIN}{id}"), sealed, Some(life))
+    }
+
+    /// The `Set-Cookie` value that drops a pending login.
+    pub fn clear_login(&self, id: &str) -> HeaderValue {
+        self.clear(&format!("{LOGIN}{id}"))
+    }
+
+    /// The `Set-Cookie` value that remembers how the person came. `sealed` is base64url text.
+    pub fn set_origin(&self, sealed: &str, life: Duration) -> HeaderValue {
+        self.set(ORIGIN, sealed, Some(life))
+    }
+
+    /// The `Set-Cookie` value that forgets how the person came.
+    pub fn clear_origin(&self) -> HeaderValue {
+        self.clear(ORIGIN)
+    }
+
+    fn set(&self, suffix: &str, value: &str, life: Option<Duration>) -> HeaderValue {
+        let age = life.map(|life| format!("; Max-Age={}", life.as_secs())).unwrap_or_default();
+        header_value(format!("{}{}={}{}{age}", self.name, plain(suffix), plain(value), self.attributes))
+    }
+
+    /// Clears with the very attributes it was set with: a browser takes another domain or path for another cookie
+    /// (CVE-2025-55162). `Expires` is for browsers that do not know `Max-Age`.
+    fn clear(&self, suffix: &str) -> HeaderValue {
+        header_value(format!(
+            "{}{}={}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            self.name,
+            plain(suffix),
+            self.attributes
+        ))
+    }
+
+    /// The value of the one cookie named `self.name` + `suffix`; nothing when there are several.
+    fn value<'h>(&self, headers: &'h HeaderMap, suffix: &str) -> Option<&'h [u8]> {
+        let is_it = |name: &[u8]| name.strip_prefix(self.name.as_bytes()) == Some(suffix.as_bytes());
+        let mut found = self.ours(headers).filter(|(name, _)| is_it(name)).map(|(_, value)| value);
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+
+    /// Name and value of all our cookies in the request, under any prefix.
+    fn ours<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .filter(|field| self.finder.find(field.as_bytes()).is_some())
+            .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+            .map(name_and_value)
+            .filter(|(name, _)| self.is_ours(name))
+    }
+
+    /// Whether a cookie of this name is one of our three kinds, under any prefix.
+    fn is_ours(&self, name: &[u8]) -> bool {
+        PREFIXES.iter().any(|prefix| {
+            let rest =
+                name.strip_prefix(prefix.as_bytes()).and_then(|name| name.strip_prefix(self.reserved.as_bytes()));
+            rest.is_some_and(|rest| rest.is_empty() || rest == ORIGIN.as_bytes() || rest.starts_with(LOGIN.as_bytes()))
+        })
+    }
+
+    /// The field without our cookies; nothing when no other is left. A field without ours comes back as it is.
+    fn without_ours(&self, field: &HeaderValue) -> Option<HeaderValue> {
+        let pairs = || field.as_bytes().split(|byte| *byte == b';');
+        if !pairs().any(|pair| self.is_ours(name_and_value(pair).0)) {
+            return Some(field.clone());
+        }
+        let mut kept = Vec::with_capacity(field.len());
+        for pair in pairs().filter(|pair| !self.is_ours(name_and_value(pair).0)) {
+            if kept.is_empty() {
+                // What now comes first needs no space after a `;` that is gone.
+                kept.extend_from_slice(pair.trim_ascii_start());
+            } else {
+                kept.push(b';');
+                kept.extend_from_slice(pair);
+            }
+        }
+        // Parts of a valid field joined by `;` are a valid field.
+        let kept = HeaderValue::from_bytes(&kept).ok()?;
+        (!kept.as_bytes().trim_ascii().is_empty()).then_some(kept)
+    }
+
+    /// Whether this `Set-Cookie` value, as any browser may read it, sets one of ours.
+    fn is_set_of_ours(&self, field: &[u8]) -> bool {
+        let pair = field.split(|byte| *byte == b';').next().unwrap_or_default();
+        let (name, value) = name_and_value(pair);
+        // `=name=value` sets a cookie without a name, sent back as `name=value` (RFC 6265bis, 5.6); likewise without
+        // any `=`, where all of it is the value.
+        self.is_ours(name) || (name.is_empty() && self.is_ours(name_and_value(value).0))
+    }
+}
+
+/// Name and value of one cookie, without the spaces around them. Without `=` all of it is the name: a browser's
+/// nameless cookie, which an app may read either way.
+fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
+    let (name, value) = match memchr::memchr(b'=', pair).and_then(|at| pair.split_at_checked(at)) {
+        Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
+        None => (pair, [].as_slice()),
+    };
+    (name.trim_ascii(), value.trim_ascii())
+}
+
+/// What our names and values are made of: base64url, and the dots of a domain.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// The text without anything that could end a cookie or begin an attribute: the id of a pending login comes back
+/// through the browser.
+fn plain(text: &str) -> String {
+    text.chars().filter(|char| u8::try_from(*char).is_ok_and(is_plain)).collect()
+}
+
+/// Marked sensitive, so that HTTP/2 keeps it out of its tables (RFC 7541, 7.1.3).
+#[expect(clippy::expect_used, reason = "every part is plain or a constant")]
+fn header_value(text: String) -> HeaderValue {
+    let mut value = HeaderValue::try_from(text).expect("our cookies are visible ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(domain: Option<&str>) -> Config {
+        Config {
+            store: crate::config::session::Store::Embedded,
+            idle_timeout: Duration::from_secs(1),
+            absolute_timeout: Duration::from_secs(1),
+            cookie_name: "brama".into(),
+            cookie_domain: domain.map(Into::into),
+            renew_before: Duration::ZERO,
+            outage_grace: Duration::ZERO,
+            cache_capacity: 1,
+            remember_origin: Duration::ZERO,
+            login_timeout: Duration::ZERO,
+            redis: None,
+        }
+    }
+
+    fn cookies() -> Cookies {
+        Cookies::new(&config(None), &Url::parse("https://app.example.com").unwrap()).unwrap()
+    }
+
+    fn request(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|field| (COOKIE, HeaderValue::from_bytes(field.as_bytes()).unwrap())).collect()
+    }
+
+    fn removed(fields: &[&str]) -> Vec<String> {
+        let mut headers = request(fields);
+        cookies().remove(&mut headers);
+        headers.get_all(COOKIE).iter().map(|field| field.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn ours_are_removed_and_others_pass_as_they_were() {
+        for (before, after) in [
+            (vec!["__Host-brama=x"], vec![]),
+            (vec!["a=1; __Host-brama=x; b=2"], vec!["a=1; b=2"]),
+            (vec!["__Host-brama=x; a=1"], vec!["a=1"]),
+            (vec!["a=1;__Host-brama=x"], vec!["a=1"]),
+            (vec!["a=1;  b = 2 ;__Host-brama-login-abc=y;c"], vec!["a=1;  b = 2 ;c"]),
+            (vec!["__Host-brama-origin=z;__Secure-brama=q;brama=w; brama-login-1=v"], vec![]),
+            // HTTP/2 splits the field into crumbs (RFC 9113, 8.2.3).
+            (vec!["a=1", "__Host-brama=x", "b=2"], vec!["a=1", "b=2"]),
+            // Not ours, though they look like it.
+            (vec!["brama2=1; bramax=2; xbrama=3; BRAMA=4"], vec!["brama2=1; bramax=2; xbrama=3; BRAMA=4"]),
+            (vec!["a=__Host-brama=x"], vec!["a=__Host-brama=x"]),
+            (vec!["brama-other=1; brama-originals=2"], vec!["brama-other=1; brama-originals=2"]),
+            // A lenient app takes these for ours.
+            (vec!["a=1; __Host-brama =x; __Host-brama; b=2"], vec!["a=1; b=2"]),
+            (vec!["a=\"1; __Host-brama=x; 2\""], vec!["a=\"1; 2\""]),
+            (vec![" ;; a=1;"], vec![" ;; a=1;"]),
+        ] {
+            assert_eq!(removed(&before), after, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn the_session_is_found_in_any_crumb_and_two_are_none() {
+        let cookies = cookies();
+        let id = SessionId::fresh();
+        let good = format!("__Host-brama={}", id.expose());
+        let key = |fields: &[&str]| cookies.session_id(&request(fields)).map(|id| id.key());
+        assert_eq!(key(&[&good]), Some(id.key()));
+        assert_eq!(key(&["a=1", &format!("b=2; {good}"), "c=3"]), Some(id.key()));
+        assert_eq!(key(&[&good, &good]), None, "the same one twice is two");
+        assert_eq!(key(&[&format!("{good}; __Host-brama=tossed")]), None);
+        assert_eq!(key(&[&format!("{good}; __Host-brama")]), None);
+        assert_eq!(key(&[&good.replace("__Host-", "")]), None, "a name without the prefix can be tossed by anyone");
+        assert_eq!(key(&["__Host-brama=short"]), None);
+        assert!(cookies.has_session(&request(&["__Host-brama=short"])));
+        assert!(!cookies.has_session(&request(&["__Host-brama-login-a=x"])));
+    }
+
+    #[test]
+    fn pending_logins_and_the_origin_are_found() {
+        let cookies = cookies();
+        let headers = request(&["__Host-brama-login-a=1; __Host-brama-login-b=2", "__Host-brama-origin=3"]);
+        assert_eq!(cookies.login(&headers, "b"), Some(b"2".as_slice()));
+        assert_eq!(cookies.login(&headers, "c"), None);
+        assert_eq!(cookies.logins(&headers).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(cookies.origin(&headers), Some(b"3".as_slice()));
+    }
+
+    #[test]
+    fn clearing_uses_the_name_and_attributes_of_setting() {
+        let id = SessionId::fresh();
+        let secret = id.expose();
+        for (url, domain, name, attributes) in [
+            ("https://a.test", None, "__Host-brama", "; Path=/; Secure; HttpOnly; SameSite=Lax"),
+            (
+                "https://a.test",
+                Some("a.test"),
+                "__Secure-brama",
+                "; Path=/; Domain=a.test; Secure; HttpOnly; SameSite=Lax",
+            ),
+            ("http://localhost:8080", None, "brama", "; Path=/; HttpOnly; SameSite=Lax"),
+        ] {
+            let cookies = Cookies::new(&config(domain), &Url::parse(url).unwrap()).unwrap();
+            let set = cookies.set_session(&id, Some(Duration::from_secs(60)));
+            assert_eq!(set.to_str().unwrap(), format!("{name}={secret}{attributes}; Max-Age=60"));
+            assert!(set.is_sensitive());
+            let clear = cookies.clear_session();
+            assert!(clear.to_str().unwrap().starts_with(&format!("{name}={attributes}; Max-Age=0; ")), "{clear:?}");
+            assert_eq!(cookies.session_name(), name);
+        }
+    }
+
+    #[test]
+    fn an_id_from_outside_adds_no_attribute() {
+        let cleared = cookies().clear_login("x; Domain=evil.test\r\nSet-Cookie: y=");
+        assert!(cleared.to_str().unwrap().starts_with("__Host-brama-login-xDomainevil.testSet-Cookiey=; Path=/; "));
+    }
+
+    #[test]
+    fn a_name_or_domain_that_breaks_out_is_refused() {
+        let url = Url::parse("https://a.test").unwrap();
+        for name in ["", "a b", "a;b", "a=b", "é", "a\n"] {
+            let config = Config { cookie_name: name.into(), ..config(None) };
+            assert!(matches!(Cookies::new(&config, &url), Err(BadCookie::Name(_))), "{name:?}");
+        }
+        assert!(matches!(Cookies::new(&config(Some("a.test; Path=/x")), &url), Err(BadCookie::Domain(_))));
+    }
+
+    #[test]
+    fn an_app_cannot_set_ours() {
+        let cases = [
+            ("__Host-brama=evil; Path=/", false),
+            (" __Host-brama-login-x = evil", false),
+            ("__Secure-brama-origin=evil; Secure", false),
+            ("brama=evil; Domain=example.com", false),
+            ("=__Host-brama=evil", false),
+            ("__Host-brama", false),
+            ("theirs=__Host-brama=x; Path=/", true),
+            ("brama2=1", true),
+        ];
+        for (value, passes) in cases {
+            let mut headers = HeaderMap::new();
+            headers.append(SET_COOKIE, HeaderValue::from_static("first=1"));
+            headers.append(SET_COOKIE, HeaderValue::from_static(value));
+            headers.append(SET_COOKIE, HeaderValue::from_static("last=1"));
+            cookies().guard(&mut headers);
+            assert_eq!(headers.get_all(SET_COOKIE).iter().count(), if passes { 3 } else { 2 }, "{value}");
+        }
+    }
+
+    /// Cookies of others, some of them near misses.
+    fn theirs() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-zA-Z0-9_-]{1,8}=[!-:<-~]{0,12}",
+            "(__Host-|__Secure-)?brama[a-z0-9]{1,4}=[!-:<-~]{0,8}",
+            "(__Host-)?bram=[!-:<-~]{0,8}",
+        ]
+        .prop_filter("must not be ours", |pair| !cookies().is_ours(name_and_value(pair.as_bytes()).0))
+    }
+
+    fn ours() -> impl Strategy<Value = String> {
+        "(__Host-|__Secure-|)brama(|-origin|-login-[a-z]{0,4})=[!-:<-~]{0,12}"
+    }
+
+    proptest! {
+        #[test]
+        fn removing_never_damages_other_cookies(
+            fields in prop::collection::vec(prop::collection::vec(prop_oneof![
+                theirs().prop_map(|pair| (pair, true)), ours().prop_map(|pair| (pair, false))
+            ], 1..6), 0..4)
+        ) {
+            let joined = |pairs: &[&(String, bool)]| {
+                pairs.iter().map(|(pair, _)| pair.as_str()).collect::<Vec<_>>().join("; ")
+            };
+            let before: Vec<String> = fields.iter().map(|pairs| joined(&pairs.iter().collect::<Vec<_>>())).collect();
+            let after: Vec<String> = fields
+                .iter()
+                .map(|pairs| joined(&pairs.iter().filter(|(_, theirs)| *theirs).collect::<Vec<_>>()))
+                .filter(|field| !field.is_empty())
+                .collect();
+            prop_assert_eq!(removed(&before.iter().map(String::as_str).collect::<Vec<_>>()), after);
+        }
+
+        #[test]
+        fn nothing_of_ours_survives_any_field(bytes in prop::collection::vec(prop_oneof![Just(b';'), Just(b'='), Just(b' '), 0x20..0x7f_u8], 0..40)) {
+            let field = [bytes.as_slice(), b"; __Host-brama=secret; ", bytes.as_slice()].concat();
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_bytes(&field).unwrap());
+            cookies().remove(&mut headers);
+            prop_assert!(cookies().ours(&headers).next().is_none());
+            // Once is enough.
+            let once = headers.clone();
+            cookies().remove(&mut headers);
+            prop_assert_eq!(once, headers);
+        }
+    }
+}

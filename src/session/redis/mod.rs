@@ -1,0 +1,414 @@
+//! Sessions in Redis, shared by all replicas.
+//!
+//! | key | holds | lives |
+//! |---|---|---|
+//! | `session:{KEY}` | hash: `v` version, `d` sealed record, `b` when it began, `a` `i` `s` what it is indexed by | [`STRIDE`] past its end |
+//! | `seen:{KEY}` | hash: `at` last seen, `end` when it expires | to its end |
+//! | `account:ID` `identity:HASH` `sid:HASH` | sorted set: session keys by when their record is gone | as its youngest record |
+//! | `lease:NAME` | hash: `holder`, `until` | the lease |
+//! | `used:MARKER` | hash: `by` whom, `until` | until then |
+//! | `document:NAME` | the bytes | for good |
+//! | `ping` | nothing of interest | a second |
+//!
+//! Each with the configured prefix. `{KEY}` is the session key in hexadecimal, in braces so that record and time share
+//! a hash slot: scripts and pipelines touch one slot only, and a Redis Cluster would do.
+//!
+//! **Why two keys a session.** Replicas watch the prefix `session:` ([`watch`]). A session is touched every minute and
+//! nobody needs to hear of it, but any write, even of an expiry, would be told to all. So last use and end are kept
+//! beside the record, under a key nobody watches. A record without its `seen` has expired. The record itself outlives
+//! it by up to [`STRIDE`], because moving its expiry is a write: that is done once a stride, not once a minute.
+//!
+//! **Indexes** live in other slots and cannot change in one step with the record. A session is entered in its indexes
+//! before its record is written, so none is ever missing; members without a record are passed over, and dropped when
+//! even the longest record would be gone. A record is never written again under a key that ended.
+//!
+//! **Durability** is Redis' own: with `appendonly yes` and `appendfsync always` an acknowledged write survives
+//! everything; with `everysec` a crash of the machine can lose a second. `maxmemory-policy` should be `noeviction`.
+//!
+//! Absent: Sentinel and Cluster connections, which would join in [`connect`].
+
+mod connect;
+mod script;
+#[cfg(test)]
+pub(super) mod server;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use redis::Pipeline;
+use tokio::{sync::broadcast, task::JoinHandle};
+
+use self::connect::Link;
+pub use self::connect::OpenError;
+use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Whose, news::News};
+use crate::{
+    clock::Timestamp,
+    config::session::Redis as Config,
+    identity::{AccountId, IdentityKey, Issuer},
+    secret,
+};
+
+/// How much longer than its session a record is kept, so that a touch need not write to it.
+const STRIDE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A record with less than this beyond its session's end is given a whole stride again.
+const ENOUGH: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Redis keeps what has expired for this much longer, so that its clock never ends anything before the caller's does.
+const SLACK: Duration = Duration::from_secs(60);
+/// The longest life told to Redis, lest it overflow: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How many sessions of one person are read or ended at a time.
+const AT_A_TIME: usize = 64;
+/// How many sessions are listed.
+const LISTED: usize = 100;
+
+/// Sessions in Redis.
+#[derive(Debug)]
+pub struct RedisSessions {
+    link: Link,
+    keys: Keys,
+    news: Arc<News>,
+    watching: JoinHandle<()>,
+}
+
+impl RedisSessions {
+    /// Reads the settings and the files they name, and begins to watch. Redis need not answer yet: until it does,
+    /// calls give [`StoreError::Unavailable`]. Must be called on the runtime of the control plane.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the setting.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        if config.prefix.contains(['{', '}']) {
+            return Err(connect::setting("prefix", "braces would break the placing of keys: leave them out"));
+        }
+        let client = connect::client(config)?;
+        let keys = Keys { prefix: config.prefix.as_str().into() };
+        let news = Arc::new(News::new(false));
+        let watching = tokio::spawn(watch::watch(client.clone(), keys.clone(), config.timeout, Arc::clone(&news)));
+        Ok(Self { link: Link::new(client, config.timeout), keys, news, watching })
+    }
+
+    /// Enters a session in the indexes named, for a record that lives for `life` from `now`.
+    async fn index(
+        &self,
+        key: &SessionKey,
+        indexes: &[String],
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for index in indexes {
+            let mut call = script::INDEX.prepare_invoke();
+            call.key(index).arg(key.hex()).arg(now.plus(life).as_millis()).arg(millis(life)).arg(now.as_millis());
+            self.link.script::<()>(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends one session and gives whether it was alive.
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let mut call = script::END.prepare_invoke();
+        call.key(self.keys.record(key)).key(self.keys.seen(key));
+        let (alive, account, identity, sid): (bool, Option<String>, Option<String>, Option<String>) =
+            self.link.script(&call).await?;
+        let mut unlisting = redis::pipe();
+        for index in [account, identity, sid].into_iter().flatten().filter(|index| !index.is_empty()) {
+            unlisting.zrem(index, key.hex()).ignore();
+        }
+        // Only tidiness: a member without a record is passed over.
+        if !unlisting.is_empty() {
+            let _ = self.link.pipe::<()>(&unlisting).await;
+        }
+        if alive {
+            // The watch tells us too, but perhaps later than this call returns.
+            self.news.changed(*key);
+        }
+        Ok(alive)
+    }
+
+    /// Gives the record of a session that goes on a whole stride again: indexes first.
+    async fn lengthen(&self, key: &SessionKey, expires_at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let record = self.keys.record(key);
+        let mut asking = redis::pipe();
+        asking.hmget(&record, &["a", "i", "s"]);
+        let (indexes,): (Vec<Option<String>>,) = self.link.pipe(&asking).await?;
+        let indexes: Vec<String> = indexes.into_iter().flatten().filter(|index| !index.is_empty()).collect();
+        let life = record_life(expires_at, now);
+        self.index(key, &indexes, life, now).await?;
+        let mut lengthening = redis::pipe();
+        lengthening.pexpire(&record, millis(life)).ignore();
+        self.link.pipe::<()>(&lengthening).await
+    }
+
+    /// The members of an index.
+    async fn members(&self, index: &str) -> Result<Vec<SessionKey>, StoreError> {
+        let mut asking = redis::pipe();
+        asking.zrange(index, 0, -1);
+        let (members,): (Vec<String>,) = self.link.pipe(&asking).await?;
+        members
+            .iter()
+            .map(|hex| SessionKey::parse_hex(hex))
+            .collect::<Option<_>>()
+            .ok_or_else(|| StoreError::Corrupt(format!("{index} holds something that is no session key")))
+    }
+
+    /// The live ones of `keys`, with when they began.
+    async fn load_all(
+        &self,
+        keys: &[SessionKey],
+        now: Timestamp,
+    ) -> Result<Vec<(Timestamp, SessionKey, Stored)>, StoreError> {
+        let mut asking = redis::pipe();
+        keys.iter().for_each(|key| self.ask_for(&mut asking, key));
+        let answers: Vec<Option<Vec<u8>>> = self.link.pipe::<Vec<Vec<Option<Vec<u8>>>>>(&asking).await?.concat();
+        let mut live = Vec::with_capacity(keys.len());
+        for (key, answer) in keys.iter().zip(answers.chunks_exact(FIELDS)) {
+            if let Some((began_at, stored)) = stored(answer)?.filter(|(_, stored)| stored.expires_at > now) {
+                live.push((began_at, *key, stored));
+            }
+        }
+        Ok(live)
+    }
+
+    /// Asks for what [`stored`] reads.
+    fn ask_for(&self, pipe: &mut Pipeline, key: &SessionKey) {
+        pipe.hmget(self.keys.record(key), &["v", "d", "b"]).hmget(self.keys.seen(key), &["at", "end"]);
+    }
+}
+
+impl Drop for RedisSessions {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisSessions {
+    async fn load(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        Ok(self.load_all(std::slice::from_ref(key), now).await?.pop().map(|(_, _, stored)| stored))
+    }
+
+    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>) -> Result<(), StoreError> {
+        let account = self.keys.account(&new.account);
+        let identity = self.keys.identity(&new.identity);
+        let sid = new.sid.as_ref().map(|sid| self.keys.sid(&new.identity.issuer, sid));
+        let indexes: Vec<String> = [account.clone(), identity.clone()].into_iter().chain(sid.clone()).collect();
+        let life = record_life(new.expires_at, new.last_seen);
+        self.index(&new.key, &indexes, life, new.last_seen).await?;
+        let mut call = script::BEGIN.prepare_invoke();
+        call.key(self.keys.record(&new.key)).key(self.keys.seen(&new.key));
+        call.arg(new.sealed).arg(account).arg(identity).arg(sid.unwrap_or_default());
+        call.arg(new.last_seen.as_millis()).arg(new.expires_at.as_millis());
+        call.arg(millis(seen_life(new.expires_at, new.last_seen))).arg(millis(life));
+        self.link.script::<()>(&call).await?;
+        let Some(old) = replaces else { return Ok(()) };
+        // The old one goes last: its cookie is the only one out there until this call returns. When it cannot be
+        // ended, the new one must not be left behind.
+        if let Err(error) = self.delete(&old).await {
+            let _ = self.delete(&new.key).await;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        key: &SessionKey,
+        version: u64,
+        sealed: Vec<u8>,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Replaced, StoreError> {
+        let life = seen_life(expires_at, now);
+        let mut call = script::REPLACE.prepare_invoke();
+        call.key(self.keys.record(key)).key(self.keys.seen(key));
+        call.arg(version).arg(version.saturating_add(1)).arg(sealed);
+        call.arg(expires_at.as_millis()).arg(now.as_millis()).arg(millis(life)).arg(millis(life + ENOUGH));
+        match self.link.script::<u8>(&call).await? {
+            0 => return Ok(Replaced::Gone),
+            1 => return Ok(Replaced::Changed),
+            3 => {
+                // The record is replaced whether or not this works; the next touch tries again.
+                let _ = self.lengthen(key, expires_at, now).await;
+            }
+            _ => {}
+        }
+        self.news.changed(*key);
+        Ok(Replaced::Done)
+    }
+
+    async fn touch(&self, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> Result<bool, StoreError> {
+        let life = seen_life(expires_at, seen);
+        let mut call = script::TOUCH.prepare_invoke();
+        call.key(self.keys.record(key)).key(self.keys.seen(key));
+        call.arg(seen.as_millis()).arg(expires_at.as_millis()).arg(millis(life)).arg(millis(life + ENOUGH));
+        match self.link.script::<u8>(&call).await? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => self.lengthen(key, expires_at, seen).await.map(|()| true),
+        }
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.delete(key).await
+    }
+
+    async fn end_all(&self, whose: &Whose, keep: Option<&SessionKey>) -> Result<Vec<SessionKey>, StoreError> {
+        let index = match whose {
+            Whose::Account(account) => self.keys.account(account),
+            Whose::Identity(identity) => self.keys.identity(identity),
+            Whose::Sid(issuer, sid) => self.keys.sid(issuer, sid),
+        };
+        let members = self.members(&index).await?;
+        stream::iter(members.into_iter().filter(|key| Some(key) != keep))
+            .map(|key| async move { Ok(self.delete(&key).await?.then_some(key)) })
+            .buffer_unordered(AT_A_TIME)
+            .try_filter_map(|ended| async move { Ok(ended) })
+            .try_collect()
+            .await
+    }
+
+    async fn list(&self, account: &AccountId, now: Timestamp) -> Result<Vec<(SessionKey, Stored)>, StoreError> {
+        let mut live = Vec::new();
+        for keys in self.members(&self.keys.account(account)).await?.chunks(AT_A_TIME) {
+            live.extend(self.load_all(keys, now).await?);
+        }
+        live.sort_unstable_by_key(|(began_at, key, _)| (std::cmp::Reverse(*began_at), *key));
+        live.truncate(LISTED);
+        Ok(live.into_iter().map(|(_, key, stored)| (key, stored)).collect())
+    }
+
+    async fn lease(&self, name: &str, holder: &str, life: Duration, now: Timestamp) -> Result<bool, StoreError> {
+        let mut call = script::LEASE.prepare_invoke();
+        call.key(self.keys.named("lease", name)).arg(holder);
+        call.arg(now.plus(life).as_millis()).arg(now.as_millis()).arg(millis(life));
+        self.link.script(&call).await
+    }
+
+    async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let mut call = script::RELEASE.prepare_invoke();
+        call.key(self.keys.named("lease", name)).arg(holder);
+        self.link.script(&call).await
+    }
+
+    async fn use_once(&self, marker: &str, until: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        // A lease that nobody prolongs: its holder is this one call, so that the call may be repeated.
+        let mut call = script::LEASE.prepare_invoke();
+        call.key(self.keys.named("used", marker)).arg(secret::random_text());
+        call.arg(until.as_millis()).arg(now.as_millis()).arg(millis(seen_life(until, now)));
+        self.link.script(&call).await
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut asking = redis::pipe();
+        asking.get(self.keys.named("document", name));
+        let (bytes,): (Option<Vec<u8>>,) = self.link.pipe(&asking).await?;
+        Ok(bytes)
+    }
+
+    async fn put_document(&self, name: &str, expected: Option<&[u8]>, bytes: &[u8]) -> Result<bool, StoreError> {
+        let mut call = script::PUT_DOCUMENT.prepare_invoke();
+        call.key(self.keys.named("document", name));
+        call.arg(u8::from(expected.is_some())).arg(expected.unwrap_or_default()).arg(bytes);
+        self.link.script_once(&call).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // A write, for a Redis that is full, read-only or unable to save still answers PING.
+        let mut asking = redis::pipe();
+        asking.pset_ex(self.keys.named("ping", ""), "", 1000).ignore();
+        self.link.pipe(&asking).await
+    }
+
+    /// Redis drops what has expired by itself.
+    async fn sweep(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.news.subscribe()
+    }
+}
+
+/// The fields [`RedisSessions::ask_for`] asks for: version, sealed, began, last seen, end.
+const FIELDS: usize = 5;
+
+/// Reads one session; nothing when its record or its time is missing.
+fn stored(answer: &[Option<Vec<u8>>]) -> Result<Option<(Timestamp, Stored)>, StoreError> {
+    let [Some(version), Some(sealed), Some(began), Some(at), Some(end)] = answer else { return Ok(None) };
+    let time = |text: &[u8]| number(text).map(Timestamp::from_millis);
+    Ok(Some((
+        time(began)?,
+        Stored { sealed: sealed.clone(), version: number(version)?, last_seen: time(at)?, expires_at: time(end)? },
+    )))
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Result<T, StoreError> {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| StoreError::Corrupt("a number of a session record is none".into()))
+}
+
+fn seen_life(expires_at: Timestamp, now: Timestamp) -> Duration {
+    (expires_at.since(now) + SLACK).min(LONGEST)
+}
+
+fn record_life(expires_at: Timestamp, now: Timestamp) -> Duration {
+    seen_life(expires_at, now) + STRIDE
+}
+
+fn millis(life: Duration) -> i64 {
+    i64::try_from(life.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+/// How keys are named.
+#[derive(Debug, Clone)]
+struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    fn record(&self, key: &SessionKey) -> String {
+        format!("{}session:{{{}}}", self.prefix, key.hex())
+    }
+
+    fn seen(&self, key: &SessionKey) -> String {
+        format!("{}seen:{{{}}}", self.prefix, key.hex())
+    }
+
+    /// What all records begin with.
+    fn tracked(&self) -> String {
+        format!("{}session:", self.prefix)
+    }
+
+    /// The session whose record bears this name.
+    fn session_named(&self, name: &[u8]) -> Option<SessionKey> {
+        let name = std::str::from_utf8(name).ok()?.strip_prefix(self.prefix.as_ref())?;
+        SessionKey::parse_hex(name.strip_prefix("session:{")?.strip_suffix('}')?)
+    }
+
+    fn account(&self, account: &AccountId) -> String {
+        format!("{}account:{account}", self.prefix)
+    }
+
+    fn identity(&self, identity: &IdentityKey) -> String {
+        self.hashed("identity", &identity.issuer, identity.subject.as_str())
+    }
+
+    fn sid(&self, issuer: &Issuer, sid: &str) -> String {
+        self.hashed("sid", issuer, sid)
+    }
+
+    /// A key of fixed length out of two texts of strangers; the length before the first keeps pairs apart.
+    fn hashed(&self, kind: &str, issuer: &Issuer, text: &str) -> String {
+        let pair = format!("{}:{}{text}", issuer.as_str().len(), issuer.as_str());
+        format!("{}{kind}:{}", self.prefix, SessionKey::from_bytes(secret::sha256(pair.as_bytes())).hex())
+    }
+
+    fn named(&self, kind: &str, name: &str) -> String {
+        format!("{}{kind}:{name}", self.prefix)
+    }
+}
