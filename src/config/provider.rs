@@ -56,8 +56,8 @@ section! {
         client_secret_file: Option<PathBuf> = None,
         /// How the client proves itself at the token endpoint; by default what the kind needs or discovery says.
         client_auth: Option<ClientAuth> = None,
-        /// Issuer, exactly as the provider spells it (kind oidc: required; cognito: from region and user_pool_id).
-        issuer: Option<Url> = None,
+        /// Issuer, exactly as the provider spells it (kind oidc: required; cognito: from region and user_pool_id; github: the Enterprise host; oauth2: by default the token endpoint). Accounts are keyed by it: do not change it later.
+        issuer: Option<String> = None,
         /// Discovery document, when it is not below the issuer (such as a Keycloak reached by an internal name).
         discovery_url: Option<Url> = None,
         /// Authorization endpoint (kind oauth2: required).
@@ -82,6 +82,8 @@ section! {
         pkce: Option<bool> = None,
         /// Signature algorithms accepted in ID tokens; "none" is never one, HS256 only when named here.
         id_token_algorithms: Vec<String> = vec!["RS256".into()],
+        /// Audiences an ID token may name besides this client (Keycloak audience mappers, Dex cross-client tokens). Any other makes it invalid.
+        trusted_audiences: Vec<String> = vec![],
         /// Cognito: AWS region, such as "eu-central-1".
         region: Option<String> = None,
         /// Cognito: user pool id, such as "eu-central-1_AbCdEf123".
@@ -145,6 +147,10 @@ impl Check for Provider {
                 require("userinfo_url", self.userinfo_url.is_some());
             }
             _ => {}
+        }
+        // Kept as text: parsing would add a slash to an issuer without a path, and issuers are compared byte for byte.
+        if self.issuer.as_ref().is_some_and(|issuer| Url::parse(issuer).is_err()) {
+            at.problem_at("issuer", problems, "it is not a URL", "write it exactly as the provider spells it");
         }
         if self.client_secret.is_some() && self.client_secret_file.is_some() {
             at.problem_at(

@@ -8,14 +8,31 @@
 //! To add a provider: a word in `config::provider::Kind`, a file with its preset and oddities, an arm in [`open`], a
 //! simulator in `demo` that follows its documentation, a row in the login tests.
 
-use std::fmt;
+mod cognito;
+mod facebook;
+mod github;
+mod google;
+mod oauth2;
+mod oidc;
+mod outgoing;
+mod preset;
+mod profile;
+mod registration;
+mod x;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use self::registration::Registration;
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
+    config::provider::Kind,
     identity::{Issuer, Origin, Profile, ProviderName, VerifiedIdentity},
     secret::Secret,
 };
@@ -178,4 +195,105 @@ pub enum Health {
     Ready,
     /// They cannot: the reason, for operators.
     Unready(String),
+}
+
+/// Why a provider cannot be opened. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file of `client_secret_file` cannot be read.
+    #[error("client_secret_file {path} cannot be read ({why}): correct the path or its permissions")]
+    UnreadableSecret {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        why: std::io::Error,
+    },
+    /// There is no client secret.
+    #[error("there is no client secret: set client_secret_file, or client_auth = \"none\" for a public client")]
+    MissingSecret,
+    /// This kind cannot be a public client.
+    #[error("kind \"{0}\" needs a client secret: set client_secret_file and leave client_auth out")]
+    SecretNeeded(&'static str),
+    /// The client secret is empty.
+    #[error("the client secret is empty: copy it from the registration at the provider")]
+    EmptySecret,
+    /// The client secret is too short to be one.
+    #[error("the client secret is shorter than 8 characters: copy the whole of it from the registration at the provider")]
+    ShortSecret,
+    /// The client secret is one from an example.
+    #[error("the client secret is an example's: put in the one from the registration at the provider")]
+    ExampleSecret,
+    /// An HMAC algorithm needs a longer secret (RFC 7518, 3.2).
+    #[error("{algorithm} in id_token_algorithms needs a client secret of {least} bytes or more: use RS256, or a longer secret")]
+    ShortHmacSecret {
+        /// The algorithm.
+        algorithm: String,
+        /// The least length in bytes.
+        least: usize,
+    },
+    /// The file of `ca_file` cannot be used.
+    #[error("ca_file {path} cannot be used ({why}): give a PEM file of certificate authorities")]
+    BadCaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    /// An endpoint is not https.
+    #[error("{key} = \"{url}\" is not https: use https, or set dangerous_allow_http = true if you accept forged answers")]
+    Plaintext {
+        /// The key.
+        key: &'static str,
+        /// The endpoint, without its query.
+        url: String,
+    },
+    /// The issuer is not a URL.
+    #[error("issuer = \"{0}\" is not a URL: write it exactly as the provider spells it")]
+    BadIssuer(String),
+    /// An algorithm nobody knows, or `none`.
+    #[error("\"{0}\" in id_token_algorithms is not known: name some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512")]
+    UnknownAlgorithm(String),
+    /// No algorithm is accepted.
+    #[error("id_token_algorithms is empty, so no ID token could be accepted: name at least one, such as RS256")]
+    NoAlgorithm,
+    /// A parameter of the protocol in `authorize_params`.
+    #[error("authorize_params holds \"{0}\", which the gateway sets itself: remove it")]
+    ReservedParameter(String),
+    /// The kind needs a key that is not there or not usable.
+    #[error("kind \"{kind}\" needs {key}: add it to the provider's section")]
+    NeedsKey {
+        /// The kind.
+        kind: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+/// Opens a configured provider: reads its secret and certificate authorities, checks its addresses. Makes no call:
+/// discovery waits for the first login, so that a provider that is down never stops the gateway from starting.
+///
+/// # Errors
+/// [`OpenError`], one message per mistake, with its remedy.
+pub fn open(
+    name: ProviderName,
+    config: &crate::config::provider::Provider,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Provider>, OpenError> {
+    let registration = Registration::open(name, config, clock)?;
+    Ok(match config.kind {
+        Kind::Google => google::Google::open(registration)?,
+        Kind::Facebook => facebook::Facebook::open(registration)?,
+        Kind::X => x::X::open(registration)?,
+        Kind::Cognito => cognito::Cognito::open(registration)?,
+        Kind::GitHub => github::GitHub::open(registration)?,
+        Kind::Oidc => {
+            let issuer = config.issuer.clone().ok_or(OpenError::NeedsKey { kind: "oidc", key: "issuer" })?;
+            oidc::Oidc::open(registration, issuer, oidc::Standard)?
+        }
+        Kind::OAuth2 => oauth2::Generic::open(registration)?,
+    })
 }

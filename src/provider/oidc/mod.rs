@@ -1,0 +1,478 @@
+//! The OpenID Connect client: Google, Cognito and every issuer that keeps to the standard.
+//!
+//! Discovery and key set are fetched when first needed and kept ([`cached`]); a code is exchanged at the token endpoint
+//! of [`oauth2`](super::oauth2); the ID token passes [`id_token::validate`] before anything in it is believed. What is
+//! odd about a kind is in its [`Flavour`].
+//!
+//! Deliberately absent: the implicit and hybrid flows, encrypted ID tokens, request objects, dynamic registration.
+
+mod cached;
+mod discovery;
+mod id_token;
+mod jwks;
+mod userinfo;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use url::Url;
+
+pub(super) use self::discovery::Metadata;
+use self::{
+    cached::{Cached, back_off},
+    id_token::{Expectations, IdClaims, Occasion, Refusal},
+    jwks::KeySet,
+};
+use super::{
+    AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
+    oauth2::token::{TokenEndpoint, revoke},
+    outgoing::escaped,
+    profile::{self, Claims},
+    registration::{Query, Registration},
+};
+use crate::{
+    clock::Timestamp,
+    identity::{IdentityKey, Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
+    secret::Secret,
+};
+
+/// What is odd about a kind of OpenID Connect provider.
+pub(super) trait Flavour: Send + Sync + fmt::Debug + 'static {
+    /// Other spellings of the issuer in ID tokens.
+    fn other_issuers(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// Parameters added to the authorization request.
+    fn authorize_params(&self, _registration: &Registration) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+    /// Looks at the endpoints before they are used: the reason why they cannot be.
+    fn inspect(&self, _metadata: &Metadata) -> Result<(), ProviderError> {
+        Ok(())
+    }
+    /// Checks of the kind's own on a genuine ID token.
+    fn admit(&self, _registration: &Registration, _claims: &Claims) -> Result<(), ProviderError> {
+        Ok(())
+    }
+    /// The upstream identity provider behind a broker.
+    fn connection(&self, _claims: &Claims) -> Option<String> {
+        None
+    }
+    /// False when the revocation endpoint takes no client credentials.
+    fn authenticates_revocation(&self) -> bool {
+        true
+    }
+    /// Where to sign out (RP-Initiated Logout 1.0, 2).
+    fn end_session_url(&self, metadata: &Metadata, goodbye: &Goodbye<'_>) -> Option<Url> {
+        let mut query = Query::default();
+        if let Some(token) = goodbye.id_token {
+            query.set("id_token_hint", token.expose());
+        }
+        query.set("client_id", goodbye.client_id);
+        query.set("post_logout_redirect_uri", goodbye.return_to.as_str());
+        query.set("state", goodbye.state);
+        Some(query.onto(metadata.end_session.as_ref()?))
+    }
+}
+
+/// What a sign-out at the provider is asked with.
+#[derive(Debug)]
+pub(super) struct Goodbye<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) id_token: Option<&'a Secret>,
+    pub(super) return_to: &'a Url,
+    pub(super) state: &'a str,
+}
+
+/// An issuer that is as the standard says.
+#[derive(Debug)]
+pub(super) struct Standard;
+
+impl Flavour for Standard {}
+
+/// An OpenID Connect provider.
+#[derive(Debug)]
+pub(super) struct Oidc<F> {
+    registration: Registration,
+    flavour: F,
+    issuer: String,
+    algorithms: Vec<Algorithm>,
+    metadata: Cached<Metadata>,
+    keys: Cached<KeySet>,
+    /// To hand to the task that tries again what failed.
+    this: Weak<Self>,
+    retrying: AtomicBool,
+}
+
+impl<F: Flavour> Oidc<F> {
+    pub(super) fn open(registration: Registration, issuer: String, flavour: F) -> Result<Arc<Self>, OpenError> {
+        let algorithms = algorithms(&registration)?;
+        let (metadata, keys) =
+            (Cached::new(Arc::clone(&registration.clock)), Cached::new(Arc::clone(&registration.clock)));
+        Ok(Arc::new_cyclic(|this| Self {
+            registration,
+            flavour,
+            issuer,
+            algorithms,
+            metadata,
+            keys,
+            this: Weak::clone(this),
+            retrying: AtomicBool::new(false),
+        }))
+    }
+
+    /// The endpoints, from configuration or discovery.
+    async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
+        let found = self.metadata.get(self.discover()).await;
+        if found.is_err() {
+            self.retry_in_background();
+        }
+        found
+    }
+
+    async fn discover(&self) -> Result<(Metadata, Duration), ProviderError> {
+        let config = &self.registration.config;
+        let found = match Metadata::configured(config) {
+            Some(metadata) => (metadata, Duration::MAX),
+            None => Metadata::fetch(&self.registration.outgoing, config, &self.issuer).await?,
+        };
+        self.flavour.inspect(&found.0)?;
+        Ok(found)
+    }
+
+    /// Fetches discovery and keys until it works, so that [`Provider::health`] recovers without a login to notice it. Ends with
+    /// the provider.
+    fn retry_in_background(&self) {
+        if self.retrying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = Weak::clone(&self.this);
+        tokio::spawn(async move {
+            for times in 0_u32.. {
+                tokio::time::sleep(back_off(times)).await;
+                let Some(provider) = this.upgrade() else { return };
+                match provider.fetch_all().await {
+                    Ok(()) => {
+                        provider.retrying.store(false, Ordering::Release);
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(provider = %provider.registration.name, %error, "the provider is not ready");
+                    }
+                }
+            }
+        });
+    }
+
+    async fn fetch_all(&self) -> Result<(), ProviderError> {
+        let metadata = self.metadata.get(self.discover()).await?;
+        self.keys(&metadata).await.map(drop)
+    }
+
+    async fn keys(&self, metadata: &Metadata) -> Result<Arc<KeySet>, ProviderError> {
+        let only_hmac = self.algorithms.iter().all(|algorithm| algorithm.family() == AlgorithmFamily::Hmac);
+        if only_hmac {
+            return Ok(Arc::default());
+        }
+        let found = self.keys.get(KeySet::fetch(&self.registration.outgoing, &metadata.jwks)).await;
+        if found.is_err() {
+            self.retry_in_background();
+        }
+        found
+    }
+
+    /// Validates an ID token; for an unknown key the set is fetched once more, within the cool-down.
+    async fn validate(
+        &self,
+        metadata: &Metadata,
+        keys: Arc<KeySet>,
+        tokens: &Tokens,
+        occasion: Occasion<'_>,
+        now: Timestamp,
+    ) -> Result<IdClaims, ProviderError> {
+        let token = tokens
+            .id_token
+            .as_ref()
+            .ok_or_else(|| ProviderError::Untrusted("the token answer has no ID token: is openid in scopes?".into()))?;
+        let config = &self.registration.config;
+        let expected = Expectations {
+            issuer: &self.issuer,
+            other_issuers: self.flavour.other_issuers(),
+            client_id: &config.client_id,
+            trusted_audiences: &config.trusted_audiences,
+            algorithms: &self.algorithms,
+            client_secret: self.registration.secret.as_ref(),
+            access_token: Some(&tokens.access_token),
+            occasion,
+        };
+        let mut verdict = id_token::validate(token.expose(), &keys, &expected, now);
+        if verdict == Err(Refusal::UnknownKey) {
+            let fetch = KeySet::fetch(&self.registration.outgoing, &metadata.jwks);
+            let newer = self.keys.newer(&keys, fetch).await?;
+            verdict = id_token::validate(token.expose(), &newer, &expected, now);
+        }
+        let claims = verdict.map_err(|refusal| ProviderError::Untrusted(format!("ID token: {refusal}")))?;
+        self.flavour.admit(&self.registration, &claims.all)?;
+        Ok(claims)
+    }
+
+    /// The userinfo claims, when the operator wants them or the ID token does not suffice.
+    async fn userinfo(
+        &self,
+        metadata: &Metadata,
+        tokens: &Tokens,
+        subject: &str,
+        id: &Claims,
+    ) -> Result<Option<Claims>, ProviderError> {
+        let wanted = self.registration.config.userinfo.unwrap_or_else(|| {
+            !id.contains_key("email") && self.scope().split(' ').any(|scope| scope == "email")
+        });
+        match &metadata.userinfo {
+            Some(url) if wanted => {
+                userinfo::fetch(&self.registration.outgoing, url, &tokens.access_token, subject).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Scopes; without `openid` there would be no ID token (OpenID Connect Core, 3.1.2.1).
+    fn scope(&self) -> String {
+        let scope = self.registration.scope(&[]);
+        if scope.split(' ').any(|one| one == "openid") { scope } else { format!("openid {scope}") }
+    }
+
+    fn profile(&self, sources: &[&Claims]) -> Profile {
+        let profile = profile::standard(sources, self.registration.preset, &self.registration.config);
+        profile::bounded_by_domains(profile, &self.registration.config)
+    }
+
+    /// Renewal is by refresh token; when its access token's end is not told, at the recheck interval.
+    fn renew_at(&self, tokens: &Tokens, now: Timestamp) -> Option<Timestamp> {
+        tokens.refresh_token.as_ref()?;
+        Some(tokens.expires_at.unwrap_or_else(|| now.plus(self.registration.config.recheck_every)))
+    }
+
+    /// RFC 9207, 2.4: `iss` is compared when it is there, and must be there when it was promised.
+    fn check_answering_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), ProviderError> {
+        match iss {
+            Some(iss) if iss != self.issuer => Err(ProviderError::Untrusted(format!(
+                "another issuer answered: \"{}\" (RFC 9207, 2.4)",
+                escaped(iss)
+            ))),
+            None if metadata.promises_iss => {
+                Err(ProviderError::Untrusted("the answer lacks iss, which the issuer promises (RFC 9207, 2.4)".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl<F: Flavour> Provider for Oidc<F> {
+    fn name(&self) -> &ProviderName {
+        &self.registration.name
+    }
+
+    fn label(&self) -> &str {
+        self.registration.label()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.registration.kind()
+    }
+
+    fn supports_silent(&self) -> bool {
+        self.registration.preset.silent
+    }
+
+    fn issuer(&self) -> Option<Issuer> {
+        Some(Issuer::new(self.issuer.as_str()))
+    }
+
+    async fn authorize_url(&self, request: AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
+        let metadata = self.metadata().await?;
+        let mut extra = vec![("nonce", request.nonce.to_owned())];
+        extra.extend(self.flavour.authorize_params(&self.registration));
+        Ok(self.registration.authorize_url(&metadata.authorize, &self.scope(), &request, &extra))
+    }
+
+    async fn redeem(&self, response: AuthorizationResponse<'_>, now: Timestamp) -> Result<Redeemed, ProviderError> {
+        let metadata = self.metadata().await?;
+        self.check_answering_issuer(&metadata, response.iss)?;
+        // Before the code is spent, which works once only.
+        let keys = self.keys(&metadata).await?;
+        let auth = self.registration.client_auth(metadata.client_auth);
+        let tokens = TokenEndpoint::new(&self.registration, &metadata.token, auth).redeem(&response, now).await?;
+        let occasion = Occasion::Login { nonce: response.nonce };
+        let claims = self.validate(&metadata, keys, &tokens, occasion, now).await?;
+        let more = self.userinfo(&metadata, &tokens, &claims.subject, &claims.all).await?;
+        let sources: Vec<&Claims> = std::iter::once(&claims.all).chain(more.as_ref()).collect();
+        let profile = self.profile(&sources);
+        let origin = Origin {
+            provider: self.registration.name.clone(),
+            key: IdentityKey {
+                // The configured spelling, also where the token had another of the accepted ones: one account.
+                issuer: Issuer::new(self.issuer.as_str()),
+                subject: Subject::new(claims.subject.as_str()),
+            },
+            at: claims.auth_time.unwrap_or(now).min(now),
+            acr: claims.acr,
+            amr: claims.amr,
+            connection: self.flavour.connection(&claims.all),
+            sid: claims.sid,
+        };
+        let identity = VerifiedIdentity::vouched(origin, profile)
+            .map_err(|error| ProviderError::Untrusted(error.to_string()))?;
+        let renew_at = self.renew_at(&tokens, now);
+        Ok(Redeemed { identity, tokens, renew_at })
+    }
+
+    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+        let Some(refresh_token) = &tokens.refresh_token else {
+            return Err(ProviderError::GrantRefused("there is no refresh token to renew with".into()));
+        };
+        let metadata = self.metadata().await?;
+        // Before the refresh token is spent, which may work once only.
+        let keys = self.keys(&metadata).await?;
+        let auth = self.registration.client_auth(metadata.client_auth);
+        let endpoint = TokenEndpoint::new(&self.registration, &metadata.token, auth);
+        let mut renewed = endpoint.refresh(refresh_token, now).await?;
+        let subject = origin.key.subject.as_str();
+        let before = tokens.id_token.as_ref().and_then(id_token::claims_of_kept).unwrap_or_default();
+        let profile = if renewed.id_token.is_some() {
+            let nonce = before.get("nonce").and_then(|nonce| nonce.as_str());
+            let claims =
+                self.validate(&metadata, keys, &renewed, Occasion::Refresh { subject, nonce }, now).await?;
+            self.renewed_profile(&metadata, &renewed, subject, &claims.all, &before).await?
+        } else {
+            renewed.id_token = tokens.id_token.clone();
+            self.profile_without_id_token(&metadata, &renewed, subject, &before).await?
+        };
+        let renew_at = self.renew_at(&renewed, now);
+        Ok(Renewed { tokens: renewed, profile, renew_at })
+    }
+
+    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+        if !self.registration.revokes() {
+            return Ok(());
+        }
+        let metadata = self.metadata().await?;
+        let Some(url) = &metadata.revocation else { return Ok(()) };
+        let auth = match self.flavour.authenticates_revocation() {
+            true => self.registration.client_auth(metadata.client_auth),
+            false => crate::config::provider::ClientAuth::None,
+        };
+        // The refresh token takes its access tokens with it (RFC 7009, 2.1).
+        let (token, hint) = match &tokens.refresh_token {
+            Some(token) => (token, "refresh_token"),
+            None => (&tokens.access_token, "access_token"),
+        };
+        revoke(&self.registration, url, auth, token, hint).await
+    }
+
+    async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url> {
+        if !self.registration.config.sign_out_at_provider {
+            return None;
+        }
+        let metadata = self.metadata().await.ok()?;
+        let client_id = &self.registration.config.client_id;
+        self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
+    }
+
+    fn health(&self) -> Health {
+        match self.metadata.trouble().or_else(|| self.keys.trouble()) {
+            Some(why) => Health::Unready(why),
+            None => Health::Ready,
+        }
+    }
+}
+
+impl<F: Flavour> Oidc<F> {
+    /// The profile after a refresh that brought an ID token. Display claims it leaves out (Google does) are taken from
+    /// the one before; addresses and groups never are: what is gone is gone.
+    async fn renewed_profile(
+        &self,
+        metadata: &Metadata,
+        tokens: &Tokens,
+        subject: &str,
+        id: &Claims,
+        before: &Claims,
+    ) -> Result<Option<Profile>, ProviderError> {
+        let more = match self.userinfo(metadata, tokens, subject, id).await {
+            Ok(more) => more,
+            Err(ProviderError::GrantRefused(why)) => return Err(ProviderError::GrantRefused(why)),
+            Err(error) => {
+                // The new tokens must not be lost for this; the profile stays as it was.
+                tracing::warn!(provider = %self.registration.name, %error, "userinfo fails after a refresh");
+                return Ok(None);
+            }
+        };
+        const DISPLAY: [&str; 7] =
+            ["name", "given_name", "family_name", "picture", "locale", "preferred_username", "nickname"];
+        let shown: Claims = before
+            .iter()
+            .filter(|(name, _)| DISPLAY.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let sources: Vec<&Claims> = std::iter::once(id).chain(more.as_ref()).chain([&shown]).collect();
+        Ok(Some(self.profile(&sources)))
+    }
+
+    /// The profile after a refresh without an ID token: userinfo over what the last ID token said, if both are there.
+    async fn profile_without_id_token(
+        &self,
+        metadata: &Metadata,
+        tokens: &Tokens,
+        subject: &str,
+        before: &Claims,
+    ) -> Result<Option<Profile>, ProviderError> {
+        let Some(url) = &metadata.userinfo else { return Ok(None) };
+        if before.is_empty() || self.registration.config.userinfo == Some(false) {
+            return Ok(None);
+        }
+        match userinfo::fetch(&self.registration.outgoing, url, &tokens.access_token, subject).await {
+            Ok(claims) => Ok(Some(self.profile(&[&claims, before]))),
+            Err(ProviderError::GrantRefused(why)) => Err(ProviderError::GrantRefused(why)),
+            Err(error) => {
+                tracing::warn!(provider = %self.registration.name, %error, "userinfo fails after a refresh");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The accepted algorithms. HS* needs a secret at least as long as its hash (RFC 7518, 3.2).
+fn algorithms(registration: &Registration) -> Result<Vec<Algorithm>, OpenError> {
+    let names = &registration.config.id_token_algorithms;
+    if names.is_empty() {
+        return Err(OpenError::NoAlgorithm);
+    }
+    names
+        .iter()
+        .map(|name| {
+            let algorithm: Algorithm = name.parse().map_err(|_| OpenError::UnknownAlgorithm(name.clone()))?;
+            let least = match algorithm {
+                Algorithm::HS256 => 32,
+                Algorithm::HS384 => 48,
+                Algorithm::HS512 => 64,
+                _ => return Ok(algorithm),
+            };
+            let length = registration.secret.as_ref().map_or(0, |secret| secret.expose().len());
+            if length < least {
+                return Err(OpenError::ShortHmacSecret { algorithm: name.clone(), least });
+            }
+            Ok(algorithm)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
