@@ -8,4 +8,5 @@ pub mod portal;
 pub mod problem;
 pub mod provider;
 pub mod session;
+pub mod upstream;
 pub mod value;
