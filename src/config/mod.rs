@@ -32,6 +32,7 @@ pub mod schema;
 pub mod secrets;
 pub mod session;
 pub mod telemetry;
+pub mod upstream;
 pub mod value;
 pub mod watch;
 

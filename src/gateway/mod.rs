@@ -1,1 +1,3 @@
 //! gateway (being built).
+
+pub mod forward;

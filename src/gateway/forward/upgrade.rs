@@ -1,0 +1,83 @@
+//! Forwarding a WebSocket: the handshake through, then a tunnel.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, UPGRADE},
+};
+
+use super::{ForwardError, ForwardSettings, Passage, message, tunnel, websocket::Accept};
+use crate::{
+    body::Body,
+    upstream::{self, Pool, ResponseBody, SendOptions, Upstream, UpstreamError},
+};
+
+/// Sends the handshake on. A 101 that answers it makes a tunnel, which lives in a task of its own until either side ends
+/// or the session does; any other response is an ordinary one and returned as such.
+pub(super) async fn forward(
+    pool: &Rc<Pool>,
+    request: Request<Body>,
+    passage: &Passage<'_>,
+) -> Result<Answer, ForwardError> {
+    let ForwardSettings { websocket, first_byte_timeout, websocket_idle_timeout, .. } = passage.settings;
+    if !websocket {
+        return Err(ForwardError::UpgradeRefused);
+    }
+    let accept = Accept::expected(request.method(), request.version(), request.headers())
+        .map_err(ForwardError::BadUpgrade)?;
+    let mut request = request;
+    let downstream = hyper::upgrade::on(&mut request);
+    let options = SendOptions {
+        affinity: passage.affinity,
+        upgrade: true,
+        first_byte_timeout: *first_byte_timeout,
+        progress: None,
+    };
+    let mut response = send(pool, passage.upstream, request, passage, &options).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Answer::Declined(response));
+    }
+    accept.check(response.headers()).map_err(UpstreamError::BadResponse)?;
+    if passage.cancel.is_cancelled() {
+        return Err(ForwardError::SessionEnded);
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let (mut parts, held) = response.into_parts();
+    let (idle, cancel) = (*websocket_idle_timeout, passage.cancel.clone());
+    tokio::task::spawn_local(async move {
+        tunnel::run(downstream, upstream, idle, cancel).await;
+        // Until here it counts as a request under way, and the driver that hands the stream over lives.
+        drop(held);
+    });
+    parts.extensions.clear();
+    message::clean_response(&mut parts.headers, parts.status, &http::Method::GET);
+    switch(&mut parts.headers);
+    Ok(Answer::Switched(Response::from_parts(parts, Body::Empty)))
+}
+
+/// How the app answered a handshake.
+pub(super) enum Answer {
+    /// The connection becomes a tunnel; this is the 101.
+    Switched(Response<Body>),
+    /// It stays HTTP.
+    Declined(Response<ResponseBody>),
+}
+
+async fn send(
+    pool: &Rc<Pool>,
+    to: &Arc<Upstream>,
+    request: Request<Body>,
+    passage: &Passage<'_>,
+    options: &SendOptions,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    let (parts, _no_body) = request.into_parts();
+    let mut request = message::request(parts, Body::Empty, passage.hop, false);
+    switch(request.headers_mut());
+    upstream::send(pool, to, request, options).await
+}
+
+fn switch(headers: &mut http::HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}

@@ -1,0 +1,197 @@
+//! The body of a response, and what hangs on it: the connection it comes over.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Upstream, connection::Connection, pool::Shelf, stall::Stall};
+use crate::body::{Body, BodyError};
+
+/// The body of a response as it comes from the app.
+///
+/// Read to its clean end, it gives its connection back to the pool. Failed, stalled or dropped before, it closes the
+/// connection at once, so that the app stops working for a client that has gone. A failure is an error to whoever reads
+/// it: a body that was cut never looks whole.
+#[derive(Debug)]
+pub struct ResponseBody {
+    incoming: Incoming,
+    lease: Lease,
+    stall: Stall,
+    pass_trailers: bool,
+}
+
+/// What a request under way holds.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Option<(Connection, Arc<Shelf>)>,
+    _slot: Option<OwnedSemaphorePermit>,
+    _counted: Option<Counted>,
+}
+
+/// Counts a request as under way at its target.
+#[derive(Debug)]
+pub(super) struct Counted {
+    upstream: Arc<Upstream>,
+    target: usize,
+}
+
+impl Counted {
+    pub(super) fn new(upstream: &Arc<Upstream>, target: usize) -> Self {
+        if let Some(target) = upstream.targets.get(target) {
+            target.count_in();
+        }
+        Self { upstream: Arc::clone(upstream), target }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(target) = self.upstream.targets.get(self.target) {
+            target.count_out();
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn new(slot: Option<OwnedSemaphorePermit>, counted: Option<Counted>) -> Self {
+        Self { connection: None, _slot: slot, _counted: counted }
+    }
+
+    /// Holds the connection that the request has for itself.
+    pub(super) fn hold(&mut self, connection: Connection, shelf: Arc<Shelf>) {
+        self.connection = Some((connection, shelf));
+    }
+
+    /// Both messages ended cleanly.
+    fn finish(&mut self) {
+        if let Some((connection, shelf)) = self.connection.take() {
+            shelf.put(connection);
+        }
+        self.end();
+    }
+
+    /// Nothing more may come of it: closes the connection.
+    fn end(&mut self) {
+        self.connection = None;
+        self._slot = None;
+        self._counted = None;
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
+        let mut body = Self { incoming, lease, stall: Stall::new(idle_timeout), pass_trailers: false };
+        if body.incoming.is_end_stream() {
+            body.lease.finish();
+        }
+        body
+    }
+
+    /// The body of a 101: empty, but what it holds is held for as long as the tunnel lasts.
+    pub(super) fn upgraded(incoming: Incoming, lease: Lease) -> Self {
+        Self { incoming, lease, stall: Stall::new(Duration::ZERO), pass_trailers: false }
+    }
+
+    /// Lets trailers through; they are dropped otherwise (threats 3.3).
+    pub(crate) fn pass_trailers(&mut self) {
+        self.pass_trailers = true;
+    }
+
+    /// Lets the app be silent for as long as it likes, or shorter than its upstream's `idle_timeout`.
+    pub(crate) fn set_idle_timeout(&mut self, idle_timeout: Duration) {
+        self.stall = Stall::new(idle_timeout);
+    }
+
+    /// The whole body, when it is there already and short: most responses come in one piece with their head, and then
+    /// need neither an allocation nor a task switch. Never waits. `Err` gives the body back to be streamed.
+    pub(crate) async fn ready(mut self) -> Result<Body, ReadyBody> {
+        if self.is_end_stream() {
+            return Ok(Body::Empty);
+        }
+        let short = self.size_hint().exact().is_some_and(|length| length <= SHORT);
+        if !short || self.pass_trailers {
+            return Err(ReadyBody::Streamed(self));
+        }
+        let first = std::future::poll_fn(|cx| {
+            Poll::Ready(match Pin::new(&mut self).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => None,
+            })
+        })
+        .await;
+        match first {
+            None => Err(ReadyBody::Streamed(self)),
+            Some(Err(error)) => Err(ReadyBody::Failed(error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if self.is_end_stream() => Ok(Body::Full(bytes)),
+                Ok(bytes) => Err(ReadyBody::Begun(bytes, self)),
+                Err(_) => Err(ReadyBody::Streamed(self)),
+            },
+        }
+    }
+}
+
+/// A body that cannot be had whole at once.
+pub(crate) enum ReadyBody {
+    /// Nothing was read yet.
+    Streamed(ResponseBody),
+    /// These bytes were read, the rest follows.
+    Begun(Bytes, ResponseBody),
+    /// It failed.
+    Failed(BodyError),
+}
+
+/// A body up to this long is passed on in one piece when it is there.
+const SHORT: u64 = 16 * 1024;
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            match Pin::new(&mut this.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.stall.moved();
+                    if this.incoming.is_end_stream() {
+                        this.lease.finish();
+                    }
+                    if frame.is_data() || this.pass_trailers {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.lease.end();
+                    return Poll::Ready(Some(Err(BodyError::Cut(error))));
+                }
+                Poll::Ready(None) => {
+                    this.lease.finish();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    return this.stall.poll(cx).map(|silence| {
+                        this.lease.end();
+                        Some(Err(BodyError::Stalled(silence)))
+                    });
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

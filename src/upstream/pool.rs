@@ -1,0 +1,259 @@
+//! The connections of one worker.
+//!
+//! A worker is one thread, so nothing here is shared with another: no lock is ever waited for. Idle HTTP/1 connections
+//! lie on a shelf per target, the last one used on top (it is the warmest, and those below go stale and are closed).
+//! HTTP/2 needs a single connection per target, made once however many requests ask for it.
+
+use std::{
+    cell::{Cell, RefCell},
+    marker::PhantomData,
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use hyper::client::conn::http2::SendRequest;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    Upstream,
+    connect::{Purpose, connect},
+    connection::Connection,
+    error::UpstreamError,
+    multiplexed,
+    target::Target,
+};
+use crate::{body::Body, config::upstream::Protocol};
+
+/// The connections of one worker to all upstreams. Stays on its thread; needs a `LocalSet` or local runtime around it.
+#[derive(Debug, Default)]
+pub struct Pool {
+    // Few upstreams: a scan by address beats hashing. `Weak` keeps the address from being used again.
+    upstreams: RefCell<Vec<(Weak<Upstream>, Rc<[Lane]>)>>,
+    sweeping: Cell<bool>,
+    turn: Cell<usize>,
+    _stays_on_its_thread: PhantomData<Rc<()>>,
+}
+
+/// The connections to one target.
+#[derive(Debug)]
+pub(super) struct Lane {
+    shelf: Arc<Shelf>,
+    slots: Option<Arc<Semaphore>>,
+    multiplexed: RefCell<Option<SendRequest<Body>>>,
+    /// Held by the one who makes the HTTP/2 connection while the others wait for it.
+    dialling: tokio::sync::Mutex<()>,
+    /// ALPN chose HTTP/1.1 for this https target: no need to wait for one another.
+    declined_h2: Cell<bool>,
+}
+
+/// Idle HTTP/1 connections. Shared only between the lane and the response bodies whose connections come back here; the
+/// mutex makes those bodies `Send` as the body type asks, and is never contended.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    idle: Mutex<Vec<Connection>>,
+    max_idle: usize,
+    keep_alive: Duration,
+}
+
+/// A way to send one request.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// A connection of its own.
+    Single(Connection),
+    /// A stream of the shared connection.
+    Multiplexed(SendRequest<Body>),
+}
+
+/// What kind of way a request needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    pub(super) purpose: Purpose,
+    /// Make a new connection, for the kept one failed.
+    pub(super) fresh: bool,
+}
+
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+impl Pool {
+    /// An empty pool for this worker.
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self::default())
+    }
+
+    /// Counts requests, for taking turns.
+    pub(super) fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
+    }
+
+    /// The lanes of `upstream`, one per target.
+    pub(super) fn lanes(self: &Rc<Self>, upstream: &Arc<Upstream>) -> Rc<[Lane]> {
+        let wanted = Arc::as_ptr(upstream);
+        if let Some((_, lanes)) = self.upstreams.borrow().iter().find(|(known, _)| known.as_ptr() == wanted) {
+            return Rc::clone(lanes);
+        }
+        let lanes: Rc<[Lane]> = upstream.targets.iter().map(|_| Lane::new(upstream)).collect();
+        let mut upstreams = self.upstreams.borrow_mut();
+        // A reload replaced these; their idle connections close with them.
+        upstreams.retain(|(known, _)| known.strong_count() > 0);
+        upstreams.push((Arc::downgrade(upstream), Rc::clone(&lanes)));
+        self.keep_sweeping();
+        lanes
+    }
+
+    /// Idle HTTP/1 connections held now, all upstreams together.
+    pub fn idle(&self) -> usize {
+        self.upstreams.borrow().iter().flat_map(|(_, lanes)| lanes.iter()).map(|lane| lane.shelf.lock().len()).sum()
+    }
+
+    /// Closes what has lain idle too long, now and then, for as long as the pool lives.
+    fn keep_sweeping(self: &Rc<Self>) {
+        if self.sweeping.replace(true) {
+            return;
+        }
+        let pool = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.sweep();
+            }
+        });
+    }
+
+    fn sweep(&self) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        upstreams.retain(|(known, _)| known.strong_count() > 0);
+        upstreams.iter().flat_map(|(_, lanes)| lanes.iter()).for_each(|lane| lane.shelf.sweep());
+    }
+}
+
+impl Lane {
+    fn new(upstream: &Upstream) -> Self {
+        let config = &upstream.config;
+        Self {
+            shelf: Arc::new(Shelf {
+                idle: Mutex::new(Vec::new()),
+                max_idle: config.max_idle,
+                keep_alive: config.keep_alive,
+            }),
+            slots: (config.max_connections > 0)
+                .then(|| Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)))),
+            multiplexed: RefCell::new(None),
+            dialling: tokio::sync::Mutex::new(()),
+            declined_h2: Cell::new(false),
+        }
+    }
+
+    pub(super) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    /// Waits until another request may be under way; `None` when there is no limit.
+    pub(super) async fn slot(&self, timeout: Duration) -> Result<Option<OwnedSemaphorePermit>, UpstreamError> {
+        let Some(slots) = &self.slots else { return Ok(None) };
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Ok(Some(slot));
+        }
+        match tokio::time::timeout(timeout, Arc::clone(slots).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Err(_)) | Err(_) => Err(UpstreamError::Busy),
+        }
+    }
+
+    /// A way to `target`: the shared HTTP/2 connection, the warmest idle connection, or a new one.
+    pub(super) async fn way(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
+        if need.purpose == Purpose::Upgrade {
+            if target.protocol() == Protocol::H2c {
+                return Err(UpstreamError::Unsendable("a WebSocket needs a target that speaks HTTP/1.1"));
+            }
+            // ALPN may have chosen HTTP/2 for what is pooled; an upgrade has a connection of its own anyway.
+            return self.dial_single(upstream, target, Purpose::Upgrade).await;
+        }
+        let may_be_h2 = match target.protocol() {
+            Protocol::Http1 => false,
+            Protocol::H2c => true,
+            Protocol::Tls => upstream.config.http2 && !self.declined_h2.get(),
+        };
+        if may_be_h2 { self.shared(upstream, target, need).await } else { self.single(upstream, target, need).await }
+    }
+
+    async fn single(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
+        if !need.fresh
+            && let Some(connection) = self.shelf.take()
+        {
+            return Ok(Way::Single(connection));
+        }
+        self.dial_single(upstream, target, Purpose::Requests).await
+    }
+
+    async fn dial_single(&self, upstream: &Upstream, target: &Target, purpose: Purpose) -> Result<Way, UpstreamError> {
+        let stream = connect(target, upstream.tls.as_ref(), purpose, upstream.config.connect_timeout).await?;
+        let connection = Connection::open(stream, upstream.config.buffer_bytes).await.map_err(UpstreamError::Reset)?;
+        Ok(Way::Single(connection))
+    }
+
+    async fn shared(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
+        if let Some(sender) = self.live() {
+            return Ok(Way::Multiplexed(sender));
+        }
+        let _dialling = self.dialling.lock().await;
+        if let Some(sender) = self.live() {
+            return Ok(Way::Multiplexed(sender));
+        }
+        if self.declined_h2.get() {
+            return self.single(upstream, target, need).await;
+        }
+        let stream = connect(target, upstream.tls.as_ref(), Purpose::Requests, upstream.config.connect_timeout).await?;
+        if target.protocol() == Protocol::Tls && !stream.chose_h2() {
+            self.declined_h2.set(true);
+            let connection =
+                Connection::open(stream, upstream.config.buffer_bytes).await.map_err(UpstreamError::Reset)?;
+            return Ok(Way::Single(connection));
+        }
+        let timeout = upstream.config.connect_timeout;
+        let sender = tokio::time::timeout(timeout, multiplexed::open(stream))
+            .await
+            .map_err(|_| UpstreamError::ConnectTimeout(timeout))?
+            .map_err(UpstreamError::Reset)?;
+        *self.multiplexed.borrow_mut() = Some(sender.clone());
+        Ok(Way::Multiplexed(sender))
+    }
+
+    fn live(&self) -> Option<SendRequest<Body>> {
+        self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+    }
+}
+
+impl Shelf {
+    /// The warmest connection that can carry a request; the dead and the stale above it are closed.
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.lock();
+        while let Some(connection) = idle.pop() {
+            if connection.is_ready() && !connection.is_stale(self.keep_alive) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Takes back a connection whose response was read to its clean end. One that is not ready again (the request was
+    /// not sent whole, or the peer closes) is closed instead: both messages must have ended (threats 3.4).
+    pub(super) fn put(&self, mut connection: Connection) {
+        let mut idle = self.lock();
+        if connection.is_ready() && idle.len() < self.max_idle {
+            connection.rest();
+            idle.push(connection);
+        }
+    }
+
+    fn sweep(&self) {
+        self.lock().retain(|connection| connection.is_ready() && !connection.is_stale(self.keep_alive));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

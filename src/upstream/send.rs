@@ -1,0 +1,358 @@
+//! Sending one request: choose a target, find a way to it, wait for the head of the response, try again where safe.
+
+use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    Upstream,
+    balance::{Turn, choose},
+    body::{Counted, Lease, ResponseBody},
+    connect::Purpose,
+    connection::Connection,
+    error::UpstreamError,
+    pool::{Lane, Need, Pool, Way},
+    progress::Progress,
+    target::Target,
+};
+use crate::{
+    body::Body,
+    config::upstream::{Balance, HostHeader, Protocol},
+};
+
+/// What differs from request to request.
+#[derive(Debug, Clone, Default)]
+pub struct SendOptions {
+    /// Hash of the account, for sticky upstreams.
+    pub affinity: Option<u64>,
+    /// The request may become a WebSocket: a connection of its own, HTTP/1.1, and 101 is an answer.
+    pub upgrade: bool,
+    /// Instead of the upstream's own `first_byte_timeout`.
+    pub first_byte_timeout: Option<Duration>,
+    /// Where the request's body notes that it moves; the wait for the response counts from its last byte.
+    pub progress: Option<Arc<Progress>>,
+}
+
+/// Sends `request` to a target of `upstream` and returns the response once its head is there.
+///
+/// The request has its target in origin form and its `Host` set; hop-by-hop fields and framing are gone. Dropping the
+/// future, or the response's body before its end, closes the connection and so stops the app's work.
+///
+/// # Errors
+/// Whose side failed and why; nothing was answered then.
+pub async fn send(
+    pool: &Rc<Pool>,
+    upstream: &Arc<Upstream>,
+    request: Request<Body>,
+    options: &SendOptions,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    let lanes = pool.lanes(upstream);
+    let mut retries = upstream.config.retries;
+    let mut turn =
+        Turn { balance: upstream.config.balance, count: pool.next_turn(), affinity: options.affinity, avoid: None };
+    let mut fresh = false;
+    let mut request = request;
+    loop {
+        let index = choose(&upstream.targets, turn).ok_or(UpstreamError::NoHealthyTarget)?;
+        let (Some(target), Some(lane)) = (upstream.targets.get(index), lanes.get(index)) else {
+            return Err(UpstreamError::NoHealthyTarget);
+        };
+        let attempt = Attempt { upstream, target, index, lane, options, keep_copy: retries > 0, fresh };
+        let failed = match attempt.run(request).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        let Some(again) = failed.again else { return Err(failed.error) };
+        // A kept connection that the app closed meanwhile says nothing about the app; a new one is due anyway.
+        if !failed.was_stale {
+            turn.avoid = Some(index);
+        }
+        if !(failed.was_stale && failed.unsent) {
+            let Some(left) = retries.checked_sub(1) else { return Err(failed.error) };
+            retries = left;
+        }
+        tracing::debug!(upstream.target = target.name(), reason = failed.error.reason(), "upstream request tried again");
+        fresh = true;
+        request = again;
+    }
+}
+
+/// One try at one target.
+struct Attempt<'a> {
+    upstream: &'a Arc<Upstream>,
+    target: &'a Target,
+    index: usize,
+    lane: &'a Lane,
+    options: &'a SendOptions,
+    keep_copy: bool,
+    fresh: bool,
+}
+
+/// A try that failed.
+struct Failed {
+    error: UpstreamError,
+    /// The request, where sending it again is safe.
+    again: Option<Request<Body>>,
+    /// True when not a byte of it was written.
+    unsent: bool,
+    /// True when it was a kept connection that failed.
+    was_stale: bool,
+}
+
+impl Failed {
+    /// No connection was made, so the app cannot have seen the request.
+    fn before_sending(error: UpstreamError, request: Request<Body>) -> Self {
+        let again = error.retry_is_safe().then_some(request);
+        Self { error, again, unsent: true, was_stale: false }
+    }
+
+    fn for_good(error: UpstreamError) -> Self {
+        Self { error, again: None, unsent: false, was_stale: false }
+    }
+}
+
+impl Attempt<'_> {
+    async fn run(&self, mut request: Request<Body>) -> Result<Response<ResponseBody>, Failed> {
+        let config = &self.upstream.config;
+        let slot = match self.lane.slot(config.connect_timeout).await {
+            Ok(slot) => slot,
+            Err(error) => return Err(Failed::before_sending(error, request)),
+        };
+        let counted =
+            (config.balance == Balance::LeastConnections).then(|| Counted::new(self.upstream, self.index));
+        let lease = Lease::new(slot, counted);
+        let purpose = if self.options.upgrade { Purpose::Upgrade } else { Purpose::Requests };
+        let way = match self.lane.way(self.upstream, self.target, Need { purpose, fresh: self.fresh }).await {
+            Ok(way) => way,
+            Err(error) => {
+                self.blame(&error);
+                return Err(Failed::before_sending(error, request));
+            }
+        };
+        if let Err(error) = address(&mut request, &self.upstream.config.host, self.target, &way) {
+            return Err(Failed::for_good(error));
+        }
+        let outcome = match way {
+            Way::Single(connection) => self.over_single(connection, request, lease).await,
+            Way::Multiplexed(sender) => self.over_multiplexed(sender, request, lease).await,
+        };
+        match &outcome {
+            Ok(_) => self.target.succeeded(),
+            Err(failed) if !failed.was_stale => self.blame(&failed.error),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn blame(&self, error: &UpstreamError) {
+        if error.side() == super::Side::Upstream {
+            self.target.failed(self.upstream.config.max_fails, self.upstream.config.fail_timeout);
+        }
+    }
+
+    async fn over_single(
+        &self,
+        mut connection: Connection,
+        request: Request<Body>,
+        mut lease: Lease,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let reused = connection.is_reused();
+        let copy = if reused && self.keep_copy { copy_if_repeatable(&request) } else { None };
+        let sent = self.within_time(connection.send(request)).await.map_err(Failed::for_good)?;
+        let response = sent.map_err(|failure| {
+            let unsent = failure.unsent.is_some();
+            let copy = copy.filter(|_| failure.untouched);
+            Failed {
+                error: UpstreamError::from_hyper(failure.error),
+                again: failure.unsent.or(copy),
+                unsent,
+                was_stale: reused,
+            }
+        })?;
+        check(&response, self.options.upgrade).map_err(Failed::for_good)?;
+        lease.hold(connection, Arc::clone(self.lane.shelf()));
+        Ok(self.with_lease(response, lease))
+    }
+
+    async fn over_multiplexed(
+        &self,
+        mut sender: hyper::client::conn::http2::SendRequest<Body>,
+        request: Request<Body>,
+        lease: Lease,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let sent = self.within_time(sender.try_send_request(request)).await.map_err(Failed::for_good)?;
+        let response = sent.map_err(|mut failure| {
+            let again = failure.take_message();
+            let unsent = again.is_some();
+            Failed { error: UpstreamError::from_hyper(failure.into_error()), again, unsent, was_stale: unsent }
+        })?;
+        check(&response, false).map_err(Failed::for_good)?;
+        Ok(self.with_lease(response, lease))
+    }
+
+    fn with_lease(&self, response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        response.map(|incoming| match switches {
+            true => ResponseBody::upgraded(incoming, lease),
+            false => ResponseBody::new(incoming, lease, self.upstream.config.idle_timeout),
+        })
+    }
+
+    /// Waits for the head of the response: `first_byte_timeout` from now, or from the last byte of the request's body.
+    async fn within_time<T>(&self, response: impl Future<Output = T>) -> Result<T, UpstreamError> {
+        let limit = self.options.first_byte_timeout.unwrap_or(self.upstream.config.first_byte_timeout);
+        if limit.is_zero() {
+            return Ok(response.await);
+        }
+        let mut response = std::pin::pin!(response);
+        let mut deadline = Instant::now() + limit;
+        loop {
+            if let Ok(response) = tokio::time::timeout_at(deadline, response.as_mut()).await {
+                return Ok(response);
+            }
+            match self.options.progress.as_ref().and_then(|progress| progress.last_moved()) {
+                Some(moved) if moved + limit > deadline => deadline = moved + limit,
+                _ => return Err(UpstreamError::FirstByteTimeout(limit)),
+            }
+        }
+    }
+}
+
+/// Names the target as the way wants it: `Host` and origin form for HTTP/1.1 (RFC 9112, 3.2), scheme and `:authority`
+/// for HTTP/2 (RFC 9113, 8.3.1).
+fn address(request: &mut Request<Body>, host: &HostHeader, target: &Target, way: &Way) -> Result<(), UpstreamError> {
+    match host {
+        HostHeader::Pass if request.headers().contains_key(HOST) => {}
+        HostHeader::Pass | HostHeader::Target => {
+            request.headers_mut().insert(HOST, target.host().clone());
+        }
+        HostHeader::Fixed(host) => {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+    }
+    match way {
+        Way::Single(_) => {
+            // Trailers are asked for hop by hop (RFC 9110, 10.1.4), and on this hop nobody asks.
+            request.headers_mut().remove(TE);
+            *request.version_mut() = Version::HTTP_11;
+            Ok(())
+        }
+        Way::Multiplexed(_) => {
+            let authority = request.headers().get(HOST).map(HeaderValue::as_bytes).map(Authority::try_from);
+            let Some(Ok(authority)) = authority else {
+                return Err(UpstreamError::Unsendable("its Host is not an authority"));
+            };
+            let scheme = if target.protocol() == Protocol::Tls { Scheme::HTTPS } else { Scheme::HTTP };
+            let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+            let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+            *request.uri_mut() = uri.map_err(|_| UpstreamError::Unsendable("its address cannot be written"))?;
+            request.headers_mut().remove(HOST);
+            *request.version_mut() = Version::HTTP_2;
+            Ok(())
+        }
+    }
+}
+
+/// A copy to send again, where that is safe even though the app may have seen the first (RFC 9110, 9.2.2): the method is
+/// idempotent and there is no body that would be gone.
+fn copy_if_repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    let repeatable = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    ) && request.body().is_end_stream();
+    if !repeatable {
+        return None;
+    }
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Refuses what two readers could take for two different responses (threats 3.6).
+fn check<B>(response: &Response<B>, upgrade: bool) -> Result<(), UpstreamError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
+        return Err(UpstreamError::BadResponse("it switches protocols though nobody asked for it"));
+    }
+    check_framing(response.headers())
+}
+
+/// RFC 9112, 6.1 and 6.3: one length, told in one way.
+fn check_framing(headers: &HeaderMap) -> Result<(), UpstreamError> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(UpstreamError::BadResponse("it has more than one Content-Length"));
+    }
+    if length.is_some_and(|length| !is_digits(length.as_bytes())) {
+        return Err(UpstreamError::BadResponse("its Content-Length is not a number"));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(_), _) if length.is_some() => {
+            Err(UpstreamError::BadResponse("it has both Transfer-Encoding and Content-Length"))
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(UpstreamError::BadResponse("its Transfer-Encoding is not chunked alone")),
+    }
+}
+
+fn is_digits(text: &[u8]) -> bool {
+    !text.is_empty() && text.len() <= 19 && text.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framing_that_could_be_read_in_two_ways_is_refused() {
+        let length = CONTENT_LENGTH;
+        let coding = TRANSFER_ENCODING;
+        for (fields, accepted) in [
+            (vec![], true),
+            (vec![(&length, "5")], true),
+            (vec![(&coding, "chunked")], true),
+            (vec![(&coding, "Chunked")], true),
+            (vec![(&length, "5"), (&length, "5")], false),
+            (vec![(&length, "5, 5")], false),
+            (vec![(&length, "+5")], false),
+            (vec![(&length, "")], false),
+            (vec![(&length, "5"), (&coding, "chunked")], false),
+            (vec![(&coding, "gzip, chunked")], false),
+            (vec![(&coding, "chunked"), (&coding, "chunked")], false),
+            (vec![(&coding, "xchunked")], false),
+            (vec![(&coding, "identity")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(check_framing(&headers).is_ok(), accepted, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_repeated_is_kept() {
+        for (method, body, kept) in [
+            (Method::GET, Body::Empty, true),
+            (Method::DELETE, Body::Empty, true),
+            (Method::GET, Body::full("x"), false),
+            (Method::PUT, Body::full("x"), false),
+            (Method::POST, Body::Empty, false),
+            (Method::PATCH, Body::Empty, false),
+        ] {
+            let request = Request::builder().method(&method).body(body).unwrap();
+            assert_eq!(copy_if_repeatable(&request).is_some(), kept, "{method}");
+        }
+    }
+}
