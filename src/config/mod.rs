@@ -4,8 +4,13 @@
 //! their section, never the whole. `section!` ([`value`]) derives reading, reference and schema from one definition.
 
 pub mod directory;
+pub mod forwarded;
+pub mod headers;
+pub mod host;
+pub mod path;
 pub mod portal;
 pub mod problem;
 pub mod provider;
+pub mod route;
 pub mod session;
 pub mod value;

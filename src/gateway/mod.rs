@@ -1,1 +1,8 @@
 //! gateway (being built).
+
+pub mod assertion;
+pub mod enrich;
+pub mod intercept;
+pub mod peer;
+pub mod route;
+pub mod target;

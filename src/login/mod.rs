@@ -1,1 +1,3 @@
 //! login (being built).
+
+pub mod return_to;
