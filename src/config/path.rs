@@ -241,7 +241,7 @@ fn without_dots(path: &str) -> String {
 const MAX_DECODINGS: usize = 4;
 
 /// Every other way to read an ambiguous canonical path: decoded once, twice …, with backslashes as slashes, each with
-/// and without `;parameters`. All in canonical form.
+/// and without `;parameters`, and without what follows a decoded `?` or `#`. All in canonical form.
 ///
 /// # Errors
 /// [`BadPath::EscapedTooOften`] when decoding does not come to an end, and whatever else a reading shows.
@@ -249,7 +249,8 @@ pub fn readings(path: &str) -> Result<Vec<String>, BadPath> {
     let mut found: Vec<String> = Vec::new();
     let mut current = path.to_owned();
     for _ in 0..=MAX_DECODINGS {
-        for reading in [as_read(&current), as_read(&without_parameters(&current))] {
+        let bare = without_parameters(&current);
+        for reading in [as_read(&current), as_read(&bare), as_read(before_query(&current)), as_read(before_query(&bare))] {
             if reading != path && !found.contains(&reading) {
                 found.push(reading);
             }
@@ -284,6 +285,10 @@ fn without_parameters(path: &str) -> String {
         out.push_str(segment.split(';').next().unwrap_or_default());
     }
     out
+}
+
+fn before_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// Compiles a path rule so that it must match the whole path.
@@ -403,7 +408,8 @@ mod tests {
             ("/public%5C..%5Cadmin", "/admin"),
             ("/%40admin", "/@admin"),
             ("/admin;x/y", "/admin/y"),
-            ("/x/%3F/../y", "/y"),
+            ("/admin%3Fx", "/admin"),
+            ("/admin%23/x", "/admin"),
         ] {
             let found = readings(path).unwrap();
             assert!(found.iter().any(|found| found == reading), "{path} reads as {found:?}");

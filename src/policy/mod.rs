@@ -14,6 +14,8 @@
 
 mod matcher;
 
+pub(crate) use matcher::claim;
+
 use std::collections::BTreeMap;
 
 use http::Method;
