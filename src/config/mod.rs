@@ -22,12 +22,18 @@ pub mod admin;
 pub mod directory;
 #[cfg(test)]
 mod examples;
+pub mod forwarded;
+pub mod headers;
+pub mod host;
 pub mod keys;
+pub mod listen;
 pub mod load;
+pub mod path;
 pub mod portal;
 pub mod problem;
 pub mod provider;
 pub mod reference;
+pub mod route;
 pub mod schema;
 pub mod secrets;
 pub mod session;
@@ -42,8 +48,20 @@ pub use secrets::read_secret;
 section! {
     /// The whole file.
     pub struct Config {
+        /// Where clients connect.
+        listen: Vec<listen::Listen>,
+        /// How much, how long, how many at the edge.
+        limits: listen::Limits,
+        /// Proxies before us, and what is believed of them.
+        forwarded: forwarded::Forwarded,
         /// Our own pages: sign-in, account, errors, signed out.
         portal: portal::Portal,
+        /// The apps, by the name the operator chose.
+        upstream: BTreeMap<String, upstream::Upstream> = BTreeMap::new(),
+        /// What belongs to which app, and who may pass.
+        route: Vec<route::Route>,
+        /// How the apps are told who calls.
+        headers: headers::Headers,
         /// Who may vouch for people, by the name the operator chose.
         provider: BTreeMap<String, provider::Provider> = BTreeMap::new(),
         /// Sessions: how long they last, where they live, how their cookie looks.

@@ -1,3 +1,9 @@
 //! gateway (being built).
 
+pub mod assertion;
+pub mod enrich;
 pub mod forward;
+pub mod intercept;
+pub mod peer;
+pub mod route;
+pub mod target;
