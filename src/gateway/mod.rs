@@ -1,4 +1,4 @@
-//! gateway (being built).
+//! The data plane: the steps a request goes through.
 
 pub mod assertion;
 pub mod enrich;

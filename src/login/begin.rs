@@ -10,6 +10,7 @@ use crate::{
     identity::ProviderName,
     provider::{AuthorizationRequest, Prompt, ProviderError},
     session::StoreError,
+    telemetry::metrics::LoginStep,
 };
 
 /// A login to begin.
@@ -79,7 +80,7 @@ impl Login {
             })
             .await
             .inspect_err(|error| self.refused(&ask.provider, error.reason(), visitor))?;
-        self.funnel("begun", &ask.provider, "");
+        self.metrics.login(LoginStep::Begun, &ask.provider);
         Ok(Begun { location, cookies: self.bind(&attempt, visitor) })
     }
 
@@ -105,7 +106,7 @@ impl Login {
 
     /// Tells of a refusal: an event, a metric and a log line.
     pub(super) fn refused(&self, provider: &ProviderName, reason: &'static str, visitor: &Visitor<'_>) {
-        self.funnel("failed", provider, reason);
+        self.metrics.login_failed(provider, reason);
         self.tell(What::Refused { reason }, None, Some(provider.clone()), visitor);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     provider::{AuthorizationResponse, Prompt, Provider, ProviderError, Redeemed},
     secret::Secret,
     session::{Beginning, SessionId, StoreError},
+    telemetry::metrics::LoginStep,
 };
 
 /// The parameters of an answer (RFC 6749, 4.1.2; RFC 9207), as they came.
@@ -151,7 +152,7 @@ impl Login {
             Ok(false) => return self.without_attempt(Some(&attempt.provider), state, attempt.return_to, visitor).await,
             Err(error) => return Ending::StoreDown(error),
         }
-        self.funnel("answered", &attempt.provider, "");
+        self.metrics.login(LoginStep::Callback, &attempt.provider);
         match answer {
             Answer { error: Some(error), error_description, .. } => {
                 self.error_answer(&attempt, &error, error_description.as_deref(), visitor)
@@ -195,7 +196,7 @@ impl Login {
         }
         match provider {
             Some(provider) if self.provider(provider).is_some() && !Attempt::is_started_over(state) => {
-                self.funnel("started_over", provider, "");
+                self.metrics.login_failed(provider, "started_over");
                 let (provider, login_hint) = (provider.clone(), None);
                 Ending::StartOver { begin: Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: true } }
             }
@@ -277,7 +278,8 @@ impl Login {
             self.tell(What::AccountCreated, Some(account), Some(attempt.provider.clone()), visitor);
         }
         self.tell(What::SignedIn, Some(account), Some(attempt.provider.clone()), visitor);
-        self.funnel("completed", &attempt.provider, "");
+        self.metrics.login(LoginStep::Completed, &attempt.provider);
+        self.metrics.session_begun(&attempt.provider);
         attempt.done = true;
         let cookies = self.signed_in_cookies(&attempt, &id, &Remembered::of(identity.origin(), identity.profile()));
         Ending::SignedIn { cookies, return_to: attempt.return_to }

@@ -60,6 +60,7 @@ impl Login {
             return Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider: None, sessions: 0 });
         };
         let sessions = self.end(extent, &key, &live).await?;
+        self.metrics.sessions_ended("signed_out", sessions as u64);
         let session = live.session();
         self.tell(What::SignedOut { sessions }, Some(session.account), Some(session.origin.provider.clone()), visitor);
         if extent == Extent::Elsewhere {

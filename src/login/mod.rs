@@ -87,7 +87,7 @@ pub struct Login {
     pub(crate) limits: limits::Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Arc<dyn EventSink>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Metrics,
 }
 
 /// The configured providers by name.
@@ -105,11 +105,6 @@ impl Login {
         let mut uri = base.clone();
         uri.set_path(&format!("{}/callback/{provider}", self.prefix));
         uri
-    }
-
-    /// Counts a step of the login funnel.
-    fn funnel(&self, step: &'static str, provider: &ProviderName, reason: &'static str) {
-        self.metrics.login(step, provider.as_str(), reason);
     }
 
     /// Tells an event of this visitor.

@@ -100,7 +100,7 @@ impl Login {
         for _ in 0..WRITE_TRIES {
             match self.sessions.renewed(id, live, renewed).await {
                 Ok(Replaced::Done) => {
-                    self.renewal_told(live, "renewed", "", What::Renewed);
+                    self.renewal_told(live, "renewed", What::Renewed);
                     return Renewal::Done;
                 }
                 Ok(Replaced::Gone) => {
@@ -114,7 +114,7 @@ impl Login {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.renewal_told(live, "failed", "not_recorded", What::RenewalFailed { reason: "not_recorded" });
+        self.renewal_told(live, "not_recorded", What::RenewalFailed { reason: "not_recorded" });
         Renewal::Later
     }
 
@@ -124,21 +124,22 @@ impl Login {
         match error {
             ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => match self.sessions.end(live.key()).await {
                 Ok(_) => {
-                    self.renewal_told(live, "ended", reason, What::Revoked { reason });
+                    self.metrics.sessions_ended("renewal_refused", 1);
+                    self.renewal_told(live, reason, What::Revoked { reason });
                     Renewal::Ended
                 }
                 Err(_) => Renewal::Later,
             },
             ProviderError::Unavailable(_) | ProviderError::Misconfigured(_) | ProviderError::Untrusted(_) => {
-                self.renewal_told(live, "failed", reason, What::RenewalFailed { reason });
+                self.renewal_told(live, reason, What::RenewalFailed { reason });
                 Renewal::Later
             }
         }
     }
 
-    fn renewal_told(&self, live: &Live, outcome: &'static str, reason: &'static str, what: What) {
+    fn renewal_told(&self, live: &Live, outcome: &'static str, what: What) {
         let session = live.session();
-        self.metrics.renewal(outcome, session.origin.provider.as_str(), reason);
+        self.metrics.renewal(&session.origin.provider, outcome);
         self.events.tell(&Event {
             at: self.clock.now(),
             what,

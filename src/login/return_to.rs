@@ -129,6 +129,11 @@ impl ReturnTo {
         }
     }
 
+    /// A target that was checked before it was sealed; whoever opened the seal may say so.
+    pub(super) fn checked_before(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// The first of `candidates` that passes, else [`home`](Self::home): `rd`, `X-Auth-Request-Redirect`, the request's
     /// own address.
     pub fn first<'a>(

@@ -25,6 +25,7 @@ mod message;
 mod moment;
 pub mod page;
 mod pages;
+pub mod site;
 mod template;
 mod theme;
 

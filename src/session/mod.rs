@@ -14,9 +14,15 @@ pub mod cache;
 mod conformance;
 pub mod cookie;
 pub mod embedded;
+pub mod lifetime;
+pub mod live;
 mod news;
 #[cfg(feature = "session-redis")]
 pub mod redis;
+pub mod streams;
+mod sessions;
+
+pub use sessions::{Beginning, Sessions};
 
 use std::{fmt, time::Duration};
 

@@ -120,7 +120,7 @@ impl Sessions {
 
     /// Reads past the cache, and fills it.
     async fn read(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Arc<Live>>, StoreError> {
-        let ticket = self.cache.begin_load(key);
+        let loading = self.cache.begin_load(key);
         let Some(stored) = self.store.load(key, now).await? else { return Ok(None) };
         let Some(session) = self.open(key, &stored) else {
             // Sealed with a key we no longer have: the session cannot be used, and the person signs in again.
@@ -131,7 +131,7 @@ impl Sessions {
         if !live.is_alive(now) {
             return Ok(None);
         }
-        self.cache.insert(ticket, live.clone(), now);
+        self.cache.insert(loading, live.clone());
         self.note_use(&live, now);
         Ok(Some(live))
     }

@@ -30,7 +30,6 @@ mod sign_out;
 mod told;
 
 /// A request for one of our own addresses.
-#[derive(Debug)]
 pub struct Asked {
     /// Its method.
     pub method: Method,
@@ -167,7 +166,7 @@ impl Site {
             ("userinfo", "", &Method::GET | &Method::HEAD) => self.userinfo(asked).await,
             ("jwks", "", &Method::GET | &Method::HEAD) => self.jwks(),
             ("static", name, &Method::GET | &Method::HEAD) => {
-                self.pages.asset(name, &asked.headers).unwrap_or_else(|| self.error(asked, ErrorPage::NotFound))
+                self.pages.asset(name, Some(&asked.query).filter(|query| !query.is_empty()).map(String::as_str), &asked.headers).unwrap_or_else(|| self.error(asked, ErrorPage::NotFound))
             }
             ("sign_in" | "start" | "callback" | "sign_out" | "signed_out" | "account" | "userinfo" | "jwks" | "static", ..) => {
                 self.error(asked, ErrorPage::MethodNotAllowed)
