@@ -100,7 +100,9 @@ impl HostPattern {
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => **name == *host,
-            Self::OneLabel(base) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == &**base),
+            Self::OneLabel(base) => {
+                host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == &**base)
+            }
             Self::AnyDepth(base) => {
                 host.strip_suffix(&**base).and_then(|rest| rest.strip_suffix('.')).is_some_and(|rest| !rest.is_empty())
             }
@@ -168,8 +170,28 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for text in [
-            "", ".", "a..b", ".a", "a b", "a@b", "a/b", "a%2eb", "a:b", "a:", "a:99999", "a:+80", "::1", "[::1", "[::1]x",
-            "[1.2.3.4]", "bücher.example", "a\0b", "a..", "a,b", "a:80:80", "[::1%25eth0]",
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a b",
+            "a@b",
+            "a/b",
+            "a%2eb",
+            "a:b",
+            "a:",
+            "a:99999",
+            "a:+80",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[1.2.3.4]",
+            "bücher.example",
+            "a\0b",
+            "a..",
+            "a,b",
+            "a:80:80",
+            "[::1%25eth0]",
         ] {
             assert_eq!(normalise(text), Err(BadHost), "{text:?}");
         }

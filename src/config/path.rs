@@ -131,7 +131,22 @@ const fn is_pchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
         )
 }
 
@@ -250,7 +265,9 @@ pub fn readings(path: &str) -> Result<Vec<String>, BadPath> {
     let mut current = path.to_owned();
     for _ in 0..=MAX_DECODINGS {
         let bare = without_parameters(&current);
-        for reading in [as_read(&current), as_read(&bare), as_read(before_query(&current)), as_read(before_query(&bare))] {
+        for reading in
+            [as_read(&current), as_read(&bare), as_read(before_query(&current)), as_read(before_query(&bare))]
+        {
             if reading != path && !found.contains(&reading) {
                 found.push(reading);
             }
@@ -268,7 +285,20 @@ pub fn readings(path: &str) -> Result<Vec<String>, BadPath> {
 }
 
 /// What must be escaped in a path for it to be canonical; `%` is handled by whoever knows whether it begins an escape.
-const NOT_IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'[').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const NOT_IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The canonical form of text that was decoded, where every character stands for itself.
 fn as_read(decoded: &str) -> String {

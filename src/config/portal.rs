@@ -14,7 +14,7 @@ section! {
         prefix: String = "/oauth2".into(),
         /// Address people reach the gateway by, scheme and host only; callbacks and redirects are built from it, never from the request.
         public_url: Url,
-        /// Further hosts that may be returned to after login and served; "*.example.com" takes every subdomain.
+        /// Further hosts that may be returned to after login and served, with their port unless it is the usual one; "*.example.com" takes every name one label below, "**.example.com" any depth.
         allowed_hosts: Vec<String> = vec![],
         /// Name shown on every page.
         title: String = "Sign in".into(),

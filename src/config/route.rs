@@ -133,7 +133,12 @@ impl Check for Rule {
         if let Some(domain) = &self.email_domain
             && crate::identity::email_domain(&format!("a@{domain}")).is_none()
         {
-            at.problem_at("email_domain", problems, "it is not a domain", "write it like \"example.com\", without @ or *");
+            at.problem_at(
+                "email_domain",
+                problems,
+                "it is not a domain",
+                "write it like \"example.com\", without @ or *",
+            );
         }
     }
 }
@@ -165,7 +170,8 @@ impl Check for Route {
             }
         }
         for origin in &self.websocket_origins {
-            let fine = origin == "*" || url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+            let fine =
+                origin == "*" || url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             if !fine {
                 at.problem_at(
                     "websocket_origins",
@@ -201,7 +207,12 @@ impl Route {
         if let Some(pattern) = &self.path_regex
             && let Err(error) = super::path::anchored(pattern)
         {
-            at.problem_at("path_regex", problems, format!("it does not compile: {error}"), "mend the regular expression");
+            at.problem_at(
+                "path_regex",
+                problems,
+                format!("it does not compile: {error}"),
+                "mend the regular expression",
+            );
         }
         if (self.strip_prefix || self.rewrite.is_some()) && (self.path_exact.is_some() || self.path_regex.is_some()) {
             at.problem_at("path", problems, "strip_prefix and rewrite need a path prefix", "use path");
@@ -244,7 +255,8 @@ impl Route {
 fn check_methods(methods: &[String], at: &At<'_>, problems: &mut Problems) {
     for method in methods {
         // Methods are case-sensitive (RFC 9110, 9.1): "get" would silently match nothing.
-        let fine = http::Method::from_bytes(method.as_bytes()).is_ok() && !method.bytes().any(|b| b.is_ascii_lowercase());
+        let fine =
+            http::Method::from_bytes(method.as_bytes()).is_ok() && !method.bytes().any(|b| b.is_ascii_lowercase());
         if !fine || method == "CONNECT" {
             at.problem_at(
                 "methods",
@@ -252,6 +264,42 @@ fn check_methods(methods: &[String], at: &At<'_>, problems: &mut Problems) {
                 format!("\"{}\" is not a method we forward", method.escape_debug()),
                 "write them in capitals: [\"GET\", \"HEAD\"]",
             );
+        }
+    }
+}
+
+/// Whether some route or rule looks at methods: then fields that override them are removed.
+pub fn methods_matter(routes: &[Route]) -> bool {
+    routes.iter().any(|route| {
+        let mut rules = route.allow.iter().chain(&route.deny);
+        !route.methods.is_empty() || rules.any(|rule| !rule.methods.is_empty())
+    })
+}
+
+/// Names a route speaks of that nothing has: its upstream, its set of headers, the providers of its rules.
+pub fn check_names(
+    routes: &[Route],
+    is_upstream: impl Fn(&str) -> bool,
+    is_provider: impl Fn(&str) -> bool,
+    is_own_set: impl Fn(&str) -> bool,
+    at: &At<'_>,
+    problems: &mut Problems,
+) {
+    let mut missing = |index: usize, what: &str, name: &str, remedy: &str| {
+        at.problem(problems, format!("route {}: there is no {what} \"{}\"", index + 1, name.escape_debug()), remedy);
+    };
+    for (index, route) in routes.iter().enumerate() {
+        if !is_upstream(&route.upstream) {
+            missing(index, "upstream", &route.upstream, "add [upstream.NAME], or name one that is there");
+        }
+        if !super::headers::BUILT_IN_SETS.contains(&route.headers.as_str()) && !is_own_set(&route.headers) {
+            missing(index, "set of headers", &route.headers, "add [headers.set.NAME], or name one that is there");
+        }
+        // A deny rule for a provider that is misspelt would never deny.
+        for provider in route.allow.iter().chain(&route.deny).filter_map(|rule| rule.provider.as_deref()) {
+            if !is_provider(provider) {
+                missing(index, "provider", provider, "add [provider.NAME], or name one that is there");
+            }
         }
     }
 }

@@ -78,7 +78,8 @@ impl SigningKey {
     }
 
     fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes).map_err(|_| KeyError::Unreadable)?;
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes).map_err(|_| KeyError::Unreadable)?;
         // An uncompressed point: 4, then the coordinates (SEC 1, 2.3.3).
         let point = pair.public_key().as_ref().strip_prefix(&[4]).filter(|point| point.len() == 64);
         let (x, y) = point.and_then(|point| point.split_at_checked(32)).ok_or(KeyError::Unreadable)?;
@@ -217,7 +218,13 @@ impl Asserter {
     }
 
     /// Makes an assertion; `ends_at` is the session's absolute end, which it never outlives. Prefer [`Kept::value`].
-    fn mint(&self, person: Person<'_>, audience: Arc<str>, ends_at: Timestamp, now: Timestamp) -> Result<Minted, KeyError> {
+    fn mint(
+        &self,
+        person: Person<'_>,
+        audience: Arc<str>,
+        ends_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Minted, KeyError> {
         let expires = now.plus(self.life).min(ends_at);
         let payload = self.claims(person, &audience, expires, now);
         let token = self.keys.load().current.sign(&payload)?;

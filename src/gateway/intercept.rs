@@ -138,11 +138,26 @@ mod tests {
     #[test]
     fn each_kind_of_request_gets_what_it_can_use() {
         for (case, method, lines, expected) in [
-            ("a navigation", Method::GET, &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")][..], Answer::Redirect),
+            (
+                "a navigation",
+                Method::GET,
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")][..],
+                Answer::Redirect,
+            ),
             ("a HEAD navigation", Method::HEAD, &[("sec-fetch-mode", "navigate")], Answer::Redirect),
             ("a frame", Method::GET, &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Answer::Redirect),
-            ("a form sent by POST", Method::POST, &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Answer::Page),
-            ("fetch() that accepts HTML", Method::GET, &[("sec-fetch-mode", "cors"), ("accept", BROWSER)], Answer::Json),
+            (
+                "a form sent by POST",
+                Method::POST,
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+                Answer::Page,
+            ),
+            (
+                "fetch() that accepts HTML",
+                Method::GET,
+                &[("sec-fetch-mode", "cors"), ("accept", BROWSER)],
+                Answer::Json,
+            ),
             ("an image", Method::GET, &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], Answer::Json),
             ("an old browser", Method::GET, &[("accept", BROWSER)], Answer::Redirect),
             ("an old browser's form", Method::POST, &[("accept", BROWSER)], Answer::Page),

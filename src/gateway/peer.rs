@@ -110,12 +110,8 @@ impl Caller {
 
     /// Who calls with these fields.
     pub fn peer(&self, headers: &HeaderMap) -> Peer {
-        let direct = Peer {
-            address: self.address,
-            scheme: self.scheme,
-            host: None,
-            address_value: self.address_value.clone(),
-        };
+        let direct =
+            Peer { address: self.address, scheme: self.scheme, host: None, address_value: self.address_value.clone() };
         match &self.believed {
             None => direct,
             Some(Believed(trusted)) => told(direct, headers, trusted),
@@ -208,10 +204,11 @@ struct Told {
 /// The most hops that are looked at; a longer list is somebody's play, and its left end is not needed.
 const MAX_HOPS: usize = 32;
 
-/// All elements of a list-valued field, in order; nothing when it is not text.
+/// All elements of a list-valued field, in order. One that is not text reads as empty: a client that writes rubbish
+/// into the list must not hide what the proxy adds after it.
 fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
-    let lines: Option<Vec<&str>> = headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
-    lines.unwrap_or_default().into_iter().flat_map(|line| line.split(',')).map(str::trim).collect()
+    let lines = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    lines.map(|element| std::str::from_utf8(element).unwrap_or_default().trim()).collect()
 }
 
 /// The value of a field that must be there once.
@@ -268,14 +265,20 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// A port, or an obfuscated one such as `_x` (RFC 7239, 6.3).
 fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    !text.is_empty()
+        && text.len() <= 32
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// `Forwarded` (RFC 7239, 4), walked likewise. A field that breaks its grammar tells nothing at all.
+/// `Forwarded` (RFC 7239, 4), walked likewise.
 fn forwarded(headers: &HeaderMap, trusted: &TrustedProxies) -> Told {
-    let lines: Option<Vec<&str>> = headers.get_all(header::FORWARDED).iter().map(|value| value.to_str().ok()).collect();
-    let hops: Option<Vec<Hop>> = lines.unwrap_or_default().into_iter().map(hops_of).collect::<Option<Vec<_>>>().map(|h| h.concat());
-    let Some(hops) = hops else { return Told::default() };
+    let lines: Vec<String> = headers
+        .get_all(header::FORWARDED)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect();
+    let whole = lines.join(",");
+    let hops = hops_of(&whole).or_else(|| hops_of(last_element(&whole))).unwrap_or_default();
     let (address, from_right) = walk(hops.iter().rev().map(|hop| hop.address), trusted);
     let hop = hops.iter().rev().nth(from_right);
     Told {
@@ -285,6 +288,12 @@ fn forwarded(headers: &HeaderMap, trusted: &TrustedProxies) -> Told {
     }
 }
 
+/// What stands after the last comma: when the list as a whole breaks the grammar, a client broke it, and what the
+/// nearest proxy added at the end is still its own.
+fn last_element(line: &str) -> &str {
+    line.rsplit(',').next().unwrap_or_default()
+}
+
 #[derive(Clone, Default)]
 struct Hop {
     address: Option<IpAddr>,
@@ -292,7 +301,7 @@ struct Hop {
     host: Option<String>,
 }
 
-/// Reads the elements of one line of `Forwarded`.
+/// Reads the elements of `Forwarded`; nothing when the grammar is broken anywhere.
 fn hops_of(line: &str) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
     let mut hop = Hop::default();
@@ -377,7 +386,7 @@ mod tests {
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -435,6 +444,7 @@ mod tests {
             ("empty", "", "10.0.0.1"),
             ("empty elements", "203.0.113.7, ,", "10.0.0.1"),
             ("octal look-alike", "010.0.0.1", "10.0.0.1"),
+            ("rubbish that would hide the client", "\u{ff}\u{fe}, 203.0.113.7", "203.0.113.7"),
         ] {
             assert_eq!(peer("10.0.0.1", Believe::XForwarded, &[("x-forwarded-for", chain)]).0, address, "{case}");
         }
@@ -444,7 +454,10 @@ mod tests {
     fn several_lines_are_one_list() {
         let lines = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-for", "10.0.0.2")];
         assert_eq!(peer("10.0.0.1", Believe::XForwarded, &lines).0, "203.0.113.7");
-        assert_eq!(peer("10.0.0.1", Believe::XRealIp, &[("x-real-ip", "1.1.1.1"), ("x-real-ip", "2.2.2.2")]).0, "10.0.0.1");
+        assert_eq!(
+            peer("10.0.0.1", Believe::XRealIp, &[("x-real-ip", "1.1.1.1"), ("x-real-ip", "2.2.2.2")]).0,
+            "10.0.0.1"
+        );
     }
 
     #[test]
@@ -456,18 +469,24 @@ mod tests {
         ];
         let (_, scheme, host) = peer("10.0.0.1", Believe::XForwarded, &lines);
         assert_eq!((scheme, host.as_deref()), (Scheme::Https, Some("app.example.com")));
-        let lines = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https, http"), ("x-forwarded-host", "a b")];
+        let lines =
+            [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https, http"), ("x-forwarded-host", "a b")];
         let (_, scheme, host) = peer("10.0.0.1", Believe::XForwarded, &lines);
         assert_eq!((scheme, host), (Scheme::Http, None), "the nearest proxy's word; a broken host is none");
     }
 
     #[test]
-    fn forwarded_is_read_by_its_grammar_or_not_at_all() {
+    fn forwarded_is_read_by_its_grammar() {
         for (case, line, address, scheme) in [
             ("plain", "for=203.0.113.7;proto=https", "203.0.113.7", Scheme::Https),
             ("quoted", "For=\"[2001:db8::1]:4711\" ; Proto=HTTPS", "2001:db8::1", Scheme::Https),
             ("unquoted with a port", "for=203.0.113.7:80", "203.0.113.7", Scheme::Http),
-            ("chain", "for=1.1.1.1, for=203.0.113.7;proto=https, for=10.0.0.2;proto=http", "203.0.113.7", Scheme::Https),
+            (
+                "chain",
+                "for=1.1.1.1, for=203.0.113.7;proto=https, for=10.0.0.2;proto=http",
+                "203.0.113.7",
+                Scheme::Https,
+            ),
             ("a comma inside quotes", "for=203.0.113.7;by=\", for=9.9.9.9\"", "203.0.113.7", Scheme::Http),
             ("an escaped quote", "by=\"a\\\", for=9.9.9.9\";for=203.0.113.7", "203.0.113.7", Scheme::Http),
             ("obfuscated", "for=_hidden", "10.0.0.1", Scheme::Http),
@@ -476,6 +495,8 @@ mod tests {
             ("twice", "for=203.0.113.7;for=9.9.9.9", "10.0.0.1", Scheme::Http),
             ("rubbish after", "for=203.0.113.7 x", "10.0.0.1", Scheme::Http),
             ("no value", "for=", "10.0.0.1", Scheme::Http),
+            ("an open quote that would hide the client", "for=\"x, for=203.0.113.7", "203.0.113.7", Scheme::Http),
+            ("rubbish that would hide the client", "a b c, for=203.0.113.7;proto=https", "203.0.113.7", Scheme::Https),
         ] {
             let (found, found_scheme, _) = peer("10.0.0.1", Believe::Forwarded, &[("forwarded", line)]);
             assert_eq!(found, address, "{case}");

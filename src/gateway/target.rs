@@ -11,10 +11,7 @@
 
 use std::borrow::Cow;
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version, header,
-    uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 
 use super::peer::{Peer, Scheme};
 use crate::config::{
@@ -94,7 +91,11 @@ impl Host {
 
     /// The host alone: lower case, no trailing dot, IPv6 in brackets.
     pub fn name(&self) -> &str {
-        self.authority.as_bytes().get(..self.name_len).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+        self.authority
+            .as_bytes()
+            .get(..self.name_len)
+            .and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default()
     }
 
     /// The port, when it was given.
@@ -368,9 +369,19 @@ mod tests {
             ("asterisk with GET", Method::GET, "*", BadTarget::Form),
             ("absolute-form, foreign host", Method::GET, "http://evil.test/", BadTarget::ForeignAuthority),
             ("absolute-form, other scheme", Method::GET, "ftp://app.example.com/", BadTarget::Form),
-            ("absolute-form, plain instead of TLS", Method::GET, "http://app.example.com/", BadTarget::ForeignAuthority),
+            (
+                "absolute-form, plain instead of TLS",
+                Method::GET,
+                "http://app.example.com/",
+                BadTarget::ForeignAuthority,
+            ),
             ("absolute-form, other port", Method::GET, "https://app.example.com:444/", BadTarget::ForeignAuthority),
-            ("absolute-form, user info", Method::GET, "https://app.example.com@evil.test/", BadTarget::ForeignAuthority),
+            (
+                "absolute-form, user info",
+                Method::GET,
+                "https://app.example.com@evil.test/",
+                BadTarget::ForeignAuthority,
+            ),
             ("absolute-form, suffix", Method::GET, "http://evilapps.test/", BadTarget::ForeignAuthority),
             ("absolute-form, two labels", Method::GET, "http://a.b.apps.test/", BadTarget::ForeignAuthority),
             ("absolute-form against Host", Method::GET, "http://x.apps.test/", BadTarget::HostMismatch),

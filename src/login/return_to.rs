@@ -70,7 +70,8 @@ impl AllowedHosts {
         let downgrade = origin.scheme() == "https" && url.scheme() != "https";
         let Some(host) = url.host_str() else { return false };
         let host = host.strip_suffix('.').unwrap_or(host);
-        !downgrade && self.hosts.iter().any(|(pattern, port)| pattern.matches(host) && url.port() == own_port(*port, url))
+        !downgrade
+            && self.hosts.iter().any(|(pattern, port)| pattern.matches(host) && url.port() == own_port(*port, url))
     }
 
     /// Pages that would start another login, or end the session, at once.

@@ -39,7 +39,9 @@ impl Compiled {
         let methods = rule
             .methods
             .iter()
-            .map(|method| Method::from_bytes(method.as_bytes()).map_err(|_| BadRule(format!("{method:?} is no method"))))
+            .map(|method| {
+                Method::from_bytes(method.as_bytes()).map_err(|_| BadRule(format!("{method:?} is no method")))
+            })
             .collect::<Result<Box<[_]>, _>>()?;
         let conditions = conditions(rule)?;
         if conditions.is_empty() && methods.is_empty() {

@@ -63,6 +63,13 @@ enum Grant {
 }
 
 impl Permit {
+    /// For tests of what takes one; there is no such thing in the product.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "used by the tests of whatever forwards")]
+    pub(crate) fn for_test() -> Self {
+        Self(Grant::Person)
+    }
+
     /// True when it passes as the signed-in person: their identity headers belong on it. Otherwise it is public or a
     /// preflight, and none do.
     pub fn is_personal(&self) -> bool {

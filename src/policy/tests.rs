@@ -158,11 +158,9 @@ fn an_address_counts_only_from_a_provider_authoritative_for_its_domain() {
     let authorities = Authorities::from([("staff".to_owned(), vec!["Example.com".to_owned()])]);
     let route_for =
         |domain: &str| route(Auth::Required, vec![Rule { email_domain: Some(domain.into()), ..rule() }], vec![]);
-    for (provider, domain, passes) in [
-        ("staff", "example.com", true),
-        ("staff", "partner.test", false),
-        ("google", "partner.test", true),
-    ] {
+    for (provider, domain, passes) in
+        [("staff", "example.com", true), ("staff", "partner.test", false), ("google", "partner.test", true)]
+    {
         let profile = profile(&format!("a@{domain}"), true);
         let decided = decide(&route_for(domain), &origin(provider), &profile, &authorities);
         assert_eq!(decided.is_ok(), passes, "{provider} {domain}");
@@ -201,13 +199,16 @@ fn claims_groups_and_methods_match_exactly() {
 
 #[test]
 fn a_rule_without_a_condition_or_with_a_broken_one_is_not_compiled() {
-    for broken in [rule(), Rule { email: Some("nobody".into()), ..rule() }, Rule { email_domain: Some("@x".into()), ..rule() }] {
+    for broken in
+        [rule(), Rule { email: Some("nobody".into()), ..rule() }, Rule { email_domain: Some("@x".into()), ..rule() }]
+    {
         assert!(Policy::compile(&route(Auth::Required, vec![broken], vec![]), &Authorities::new()).is_err());
     }
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
-    let some = |words: &'static [&'static str]| proptest::option::of(proptest::sample::select(words).prop_map(String::from));
+    let some =
+        |words: &'static [&'static str]| proptest::option::of(proptest::sample::select(words).prop_map(String::from));
     (some(&["google", "staff"]), some(&["a@b.test", "c@d.test"]), some(&["b.test", "d.test"]), some(&["dev", "none"]))
         .prop_map(|(provider, email, email_domain, group)| Rule { provider, email, email_domain, group, ..rule() })
         .prop_filter("a rule has a condition", |rule| {

@@ -3,8 +3,8 @@
 //! A [`HeaderPlan`] is made once at start. It knows every name we can ever send: all built-in sets whether in use or
 //! not, all own sets, the assertion's header under every well-known name, and the whole forwarding family of `peer`.
 //! [`HeaderPlan::strip`] removes all of these from every request, on every route, in every spelling that some server
-//! reads as the same: letter case, and `-`, `_`, `.` as one symbol, because CGI, WSGI and PHP merge them (threat
-//! model, 1.1). It is one pass without allocation.
+//! reads as the same: letter case, and all that is no letter or digit as one symbol, because CGI, WSGI and PHP merge
+//! them (threat model, 1.1). It is one pass without allocation.
 //!
 //! The values for a session are made once ([`HeaderPlan::render`]) and put on each of its requests ([`apply`]).
 //!
@@ -28,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::{
     config::headers::{Headers, Source},
     identity::{AccountId, Origin, Profile},
+    policy::Facts,
     secret::Secret,
 };
 use names::Names;
@@ -69,10 +70,20 @@ impl<'a> From<&'a crate::session::Session> for Person<'a> {
     }
 }
 
+/// The headers of a set and where their values come from.
+type Lines = Box<[(HeaderName, Source)]>;
+
+impl<'a> Person<'a> {
+    /// What policy looks at.
+    pub fn facts(self) -> Facts<'a> {
+        Facts { origin: self.origin, profile: self.profile }
+    }
+}
+
 /// Every identity header there can be, and how each set is filled.
 #[derive(Debug)]
 pub struct HeaderPlan {
-    sets: Vec<(Box<str>, Box<[(HeaderName, Source)]>)>,
+    sets: Vec<(Box<str>, Lines)>,
     ours: Names,
     assertion: HeaderName,
     unverified_email: bool,
@@ -160,7 +171,7 @@ impl HeaderPlan {
             let lines = lines.iter().map(|(header, source)| own_line(name, header, source));
             Ok((name.as_str().into(), lines.collect::<Result<_, _>>()?))
         });
-        let sets = built_in.chain(own).collect::<Result<Vec<(Box<str>, Box<[_]>)>, _>>()?;
+        let sets = built_in.chain(own).collect::<Result<Vec<(Box<str>, Lines)>, _>>()?;
         let assertion = HeaderName::try_from(&config.assertion_header)
             .map_err(|_| BadSet { set: "assertion_header".into(), line: config.assertion_header.clone() })?;
 
@@ -231,7 +242,10 @@ impl HeaderPlan {
             value.set_sensitive(true);
             Some((name, value))
         };
-        [field(X_FORWARDED_ACCESS_TOKEN, access_token), field(X_FORWARDED_ID_TOKEN, id_token)].into_iter().flatten().collect()
+        [field(X_FORWARDED_ACCESS_TOKEN, access_token), field(X_FORWARDED_ID_TOKEN, id_token)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

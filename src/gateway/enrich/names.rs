@@ -2,8 +2,8 @@
 
 use http::HeaderName;
 
-/// Names and prefixes in normal form: lower case, `_` and `.` as `-`. (A space, which some servers merge as well, is
-/// no token character and cannot occur in a [`HeaderName`].)
+/// Names and prefixes in normal form: lower case, and every character but letters and digits as `-`. CGI and WSGI merge
+/// `-` and `_`, PHP `.` too, and older servers whatever is no letter or digit.
 #[derive(Debug)]
 pub(super) struct Names {
     /// For each first byte, the lengths worth a closer look, as bits; 63 stands for longer ones. Nearly every field of
@@ -55,7 +55,10 @@ impl Names {
     fn search(&self, name: &[u8]) -> bool {
         let spelled = || name.iter().copied().map(normal_byte);
         self.exact.binary_search_by(|own| own.bytes().cmp(spelled())).is_ok()
-            || self.prefixes.iter().any(|prefix| name.len() >= prefix.len() && prefix.bytes().eq(spelled().take(prefix.len())))
+            || self
+                .prefixes
+                .iter()
+                .any(|prefix| name.len() >= prefix.len() && prefix.bytes().eq(spelled().take(prefix.len())))
     }
 }
 
@@ -64,8 +67,5 @@ fn normal(name: &str) -> Box<str> {
 }
 
 const fn normal_byte(byte: u8) -> u8 {
-    match byte {
-        b'_' | b'.' | b' ' => b'-',
-        other => other.to_ascii_lowercase(),
-    }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }

@@ -120,7 +120,11 @@ impl RouteTable {
     ///
     /// # Errors
     /// [`BadRoute`]: a broken route must keep the gateway from starting, never fall away.
-    pub fn build(routes: &[config::route::Route], plan: &HeaderPlan, authorities: &Authorities) -> Result<Self, BadRoute> {
+    pub fn build(
+        routes: &[config::route::Route],
+        plan: &HeaderPlan,
+        authorities: &Authorities,
+    ) -> Result<Self, BadRoute> {
         let compiled: Vec<Arc<Route>> = routes
             .iter()
             .enumerate()
@@ -134,7 +138,10 @@ impl RouteTable {
             routes: compiled.into(),
         };
         for (index, route) in routes.iter().enumerate() {
-            table.paths_of(route.host.as_ref()).add(index, route).map_err(|error| BadRoute::Regex(index + 1, Box::new(error)))?;
+            table
+                .paths_of(route.host.as_ref())
+                .add(index, route)
+                .map_err(|error| BadRoute::Regex(index + 1, Box::new(error)))?;
         }
         table.finish().map_err(|error| BadRoute::Regex(0, Box::new(error)))?;
         Ok(table)
@@ -233,7 +240,9 @@ impl Route {
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
             max_body: (config.max_body > 0).then_some(config.max_body),
-            allow_trailers: trailers.filter(|name| !matches!(name, Ok(name) if plan.is_ours(name))).collect::<Result<_, _>>()?,
+            allow_trailers: trailers
+                .filter(|name| !matches!(name, Ok(name) if plan.is_ours(name)))
+                .collect::<Result<_, _>>()?,
             websocket_origins: config.websocket_origins.iter().map(|origin| origin.as_str().into()).collect(),
             methods: methods.collect::<Result<_, _>>()?,
             allow_encoded_slash: config.allow_encoded_slash,
@@ -256,7 +265,8 @@ impl Route {
         };
         // "/api" → "/" gives "/x" for "/api/x", "/" for "/api" and "/?q" for "/api?q".
         let slash = if replacement.is_empty() && !rest.starts_with('/') { "/" } else { "" };
-        PathAndQuery::try_from(format!("{replacement}{slash}{rest}")).unwrap_or_else(|_| target.path_and_query().clone())
+        PathAndQuery::try_from(format!("{replacement}{slash}{rest}"))
+            .unwrap_or_else(|_| target.path_and_query().clone())
     }
 
     /// Whether a page of this web origin may open a WebSocket; the request's own origin always may. Browsers do not
@@ -265,7 +275,9 @@ impl Route {
         match origin {
             // No browser leaves it out.
             None => true,
-            Some(origin) => origin == own || self.websocket_origins.iter().any(|fine| **fine == *origin || &**fine == "*"),
+            Some(origin) => {
+                origin == own || self.websocket_origins.iter().any(|fine| **fine == *origin || &**fine == "*")
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ fn read(text: &str) -> Result<Vec<config::route::Route>, Vec<String>> {
     let routes = Vec::<config::route::Route>::read(&list, &mut problems);
     if let Some(routes) = &routes {
         config::route::check_routes(routes, &list, &mut problems);
+        let (provider, set) = (|name: &str| name == "google", |name: &str| name == "own");
+        config::route::check_names(routes, |name| name.len() < 10, provider, set, &list, &mut problems);
     }
     if problems.is_empty() {
         return Ok(routes.unwrap());
@@ -284,6 +286,9 @@ fn contradictions_in_the_file_are_found_with_their_key() {
         ("websocket_origins = [\"https://a.test/\"]", "route[0].websocket_origins"),
         ("strip_prefix = true\npath_exact = \"/a\"", "route[0].path"),
         ("[[route]]\nupstream = \"b\"\npath = \"/\"", "route"),
+        ("[[route]]\nupstream = \"nobody has it\"\npath = \"/x\"", "route"),
+        ("headers = \"nobody has it\"", "route"),
+        ("deny = [{ provider = \"gogle\" }]", "route"),
     ] {
         let problems = read(&format!("[[route]]\nupstream = \"a\"\n{config}")).unwrap_err();
         assert!(problems.iter().any(|found| found.starts_with(&format!("{problem}: "))), "{config}: {problems:?}");

@@ -89,7 +89,8 @@ impl Node {
             None => first(&self.exact, takes),
             Some(_) if self.below.is_empty() => None,
             Some(rest) => {
-                let (segment, rest) = rest.split_once('/').map_or((rest, None), |(segment, rest)| (segment, Some(rest)));
+                let (segment, rest) =
+                    rest.split_once('/').map_or((rest, None), |(segment, rest)| (segment, Some(rest)));
                 self.below.get(segment).and_then(|node| node.find(rest, false, takes))
             }
         };
