@@ -4,6 +4,7 @@
 //! their section, never the whole. `section!` ([`value`]) derives reading, reference and schema from one definition.
 
 pub mod directory;
+pub mod listen;
 pub mod portal;
 pub mod problem;
 pub mod provider;
