@@ -194,7 +194,7 @@ impl Server {
             thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    let cut = worker::run(plan, |number| factory(number), || ready.send(number).is_ok());
+                    let cut = worker::run(plan, |number| factory(number), move || ready.send(number).is_ok());
                     end.send(cut).ok();
                 })
                 .map_err(StartError::Thread)?;

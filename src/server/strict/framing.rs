@@ -232,4 +232,4 @@ impl Framing {
 
 #[cfg(test)]
 #[path = "framing_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,13 +1,15 @@
+//! What is good and what is evil, by table.
+
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 10, target: 100 };
+pub(crate) const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 10, target: 100 };
 
 fn requests(bytes: &[u8]) -> Scanned {
     Framing::requests(LIMITS).feed(bytes)
 }
 
 /// What must be refused, and as what. Each stands alone and behind a good request.
-const EVIL: &[(&str, Violation)] = &[
+pub(crate) const EVIL: &[(&str, Violation)] = &[
     // Line ends and controls.
     ("GET / HTTP/1.1\nHost: a\r\n\r\n", Violation::BareLf),
     ("GET / HTTP/1.1\r\nHost: a\n\r\n", Violation::BareLf),
@@ -113,7 +115,7 @@ const EVIL: &[(&str, Violation)] = &[
 ];
 
 /// Chunked bodies that must be refused. All are sent behind [`CHUNKED`].
-const EVIL_CHUNKS: &[(&str, Violation)] = &[
+pub(crate) const EVIL_CHUNKS: &[(&str, Violation)] = &[
     ("3\nabc\r\n0\r\n\r\n", Violation::Chunk),
     ("3\r\nabc\n0\r\n\r\n", Violation::Chunk),
     ("3\r\nabcd\r\n0\r\n\r\n", Violation::Chunk),
@@ -141,11 +143,11 @@ const EVIL_CHUNKS: &[(&str, Violation)] = &[
     ("0\r\nGET / HTTP/1.1\r\n\r\n", Violation::Trailer),
 ];
 
-const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n";
-const GOOD: &str = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n";
+pub(crate) const GOOD: &str = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
 
 /// Whole streams that must pass to the last byte.
-const GOOD_STREAMS: &[&str] = &[
+pub(crate) const GOOD_STREAMS: &[&str] = &[
     GOOD,
     "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "\r\nGET / HTTP/1.1\r\nHost:\r\n\r\n",

@@ -32,6 +32,8 @@ mod violation;
 
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+pub(crate) use framing::tests as cases;
 
 pub(crate) use framing::Framing;
 #[allow(unused_imports, reason = "for reading the answers of upstreams")]
