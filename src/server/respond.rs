@@ -1,0 +1,43 @@
+//! The answers the edge gives by itself, and the guard around the handler.
+
+use std::{panic::AssertUnwindSafe, rc::Rc};
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::{Connection, Handler, strict::Violation};
+use crate::body::Body;
+
+/// Asks the handler. A panic in it is this request's 500.
+pub(super) async fn ask<H: Handler>(
+    handler: Rc<H>,
+    request: Request<Incoming>,
+    connection: Rc<Connection>,
+) -> Response<Body> {
+    // Unwind safe: the handler's state is behind its own cells, as after any early return.
+    match AssertUnwindSafe(async move { handler.call(request, connection).await }).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!("a handler panicked; its request was answered with 500");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here\n")
+        }
+    }
+}
+
+/// Refuses a request that has two readings or is too large; HTTP/1 closes after it.
+pub(super) fn refuse(violation: Violation) -> Response<Body> {
+    let mut response = plain(violation.status(), format!("{violation}\n"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A short text.
+pub(super) fn plain(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

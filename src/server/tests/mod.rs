@@ -1,0 +1,160 @@
+//! The server over real sockets.
+
+mod drain;
+mod http1;
+mod http2;
+mod limits;
+mod proxy;
+mod smuggling;
+mod tls;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Connection, Handler, Server};
+use crate::{
+    body::Body,
+    config::listen::{Address, Limits, Listen},
+};
+
+/// Answers by path; `/echo` with the body, `/who` with what is known of the connection.
+struct TestHandler;
+
+impl Handler for TestHandler {
+    async fn call(self: Rc<Self>, mut request: Request<Incoming>, connection: Rc<Connection>) -> Response<Body> {
+        match request.uri().path() {
+            "/panic" => panic!("as asked"),
+            "/slow" => tokio::time::sleep(Duration::from_millis(400)).await,
+            "/forever" => std::future::pending::<()>().await,
+            "/who" => return Response::new(Body::full(format!("{connection:?}"))),
+            "/ignore" => return Response::new(Body::full("ignored")),
+            "/big" => return Response::new(Body::full(vec![b'x'; 64 << 20])),
+            "/tunnel" => return tunnel(hyper::upgrade::on(&mut request), connection),
+            "/lie" => return switching(),
+            _ => {}
+        }
+        let target = request.uri().to_string();
+        match request.into_body().collect().await {
+            Ok(body) => Response::new(Body::full([target.as_bytes(), b":", &body.to_bytes()].concat())),
+            Err(_) => {
+                let mut response = Response::new(Body::full("the upstream would be blamed"));
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+                response
+            }
+        }
+    }
+}
+
+fn switching() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("echo"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response
+}
+
+/// Echoes until the server stops.
+fn tunnel(upgrade: OnUpgrade, connection: Rc<Connection>) -> Response<Body> {
+    tokio::task::spawn_local(async move {
+        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let mut stopping = std::pin::pin!(connection.shutdown());
+        let mut buf = [0; 1024];
+        loop {
+            tokio::select! {
+                read = io.read(&mut buf) => match read {
+                    Ok(count) if count > 0 => io.write_all(&buf[..count]).await.unwrap(),
+                    _ => break,
+                },
+                () = &mut stopping => {
+                    io.write_all(b"bye").await.unwrap();
+                    break;
+                }
+            }
+        }
+    });
+    switching()
+}
+
+fn listen() -> Listen {
+    Listen { address: Address::Tcp(([127, 0, 0, 1], 0).into()), ..Listen::default() }
+}
+
+fn limits() -> Limits {
+    Limits { workers: Some(2), ..Limits::default() }
+}
+
+fn start(listen: Listen, limits: Limits) -> (Server, SocketAddr) {
+    let server = Server::start(&[listen], &limits, |_| Rc::new(TestHandler)).unwrap();
+    let Address::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
+    (server, address)
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// A client that says exactly what it is told to.
+struct Client(TcpStream);
+
+impl Client {
+    fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self(stream)
+    }
+
+    fn say(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.0.write_all(bytes.as_ref()).unwrap();
+        self
+    }
+
+    /// Everything until the server closes.
+    fn hear_all(&mut self) -> String {
+        let mut heard = Vec::new();
+        // A reset after the answer is still an end.
+        self.0.read_to_end(&mut heard).ok();
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
+    /// True when the server says anything before it closes.
+    fn heard_any(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(1))
+    }
+
+    /// As much as it takes to have heard `text`.
+    fn hear(&mut self, text: &str) -> String {
+        let (mut heard, mut byte) = (Vec::new(), [0]);
+        while !heard.ends_with(text.as_bytes()) {
+            match self.0.read(&mut byte) {
+                Ok(1) => heard.push(byte[0]),
+                ended => panic!("{ended:?} after {:?}, waiting for {text:?}", String::from_utf8_lossy(&heard)),
+            }
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// The status lines in what was heard.
+fn statuses(heard: &str) -> Vec<u16> {
+    heard.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    (work(), start.elapsed())
+}
