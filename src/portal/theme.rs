@@ -4,6 +4,7 @@
 //! changed. A template that cannot be read or drawn is reported and the built-in page is shown instead.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -33,6 +34,8 @@ struct Looks {
     assets: Arc<Assets>,
     /// The folder as it was when this was read.
     seen: Vec<Seen>,
+    /// Pages that could not be drawn, so that each is reported once and not at every visit.
+    reported: Mutex<BTreeSet<String>>,
 }
 
 /// A file as a listing shows it.
@@ -109,9 +112,10 @@ impl Theme {
     ) -> Result<String, minijinja::Error> {
         if let Some(overridden) = &self.overridden {
             self.look_again(overridden);
-            match overridden.looks.load().templates.draw(name, language, context) {
+            let looks = overridden.looks.load();
+            match looks.templates.draw(name, language, context) {
                 Ok(html) => return Ok(html),
-                Err(error) => report(&overridden.folder, name, &error),
+                Err(error) => looks.report_once(&overridden.folder, name, &error),
             }
         }
         self.built_in.templates.draw(name, language, context)
@@ -157,6 +161,14 @@ impl Theme {
     }
 }
 
+impl Looks {
+    fn report_once(&self, folder: &Path, page: &str, error: &minijinja::Error) {
+        if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(page.to_owned()) {
+            report(folder, page, error);
+        }
+    }
+}
+
 /// Reads the files of a listing over the built-in ones.
 fn looks(site: &Site, paint: &Paint, messages: &Arc<Messages>, seen: Vec<Seen>) -> Result<Looks, minijinja::Error> {
     let mut templates = Vec::new();
@@ -178,7 +190,7 @@ fn looks(site: &Site, paint: &Paint, messages: &Arc<Messages>, seen: Vec<Seen>) 
         let folder = seen.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("."));
         report(folder, &broken.name, &broken.error);
     }
-    Ok(Looks { templates, assets, seen })
+    Ok(Looks { templates, assets, seen, reported: Mutex::default() })
 }
 
 fn read(file: &Seen) -> io::Result<Vec<u8>> {
