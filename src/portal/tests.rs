@@ -185,6 +185,12 @@ fn an_error_for_programs_is_short_and_stable() {
 }
 
 #[test]
+fn pages_are_shared_by_all_threads() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    shared(&pages());
+}
+
+#[test]
 fn settings_that_would_be_unsafe_are_refused() {
     for (logo, fine) in [
         ("https://cdn.example.com/logo.svg", true),

@@ -286,6 +286,41 @@ mod tests {
     }
 
     #[test]
+    fn the_operator_is_told_once_which_file_and_line_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("signed_out.html"), "fine\nfine\n{{ no_such_name }}").unwrap();
+        fs::write(folder.path().join("error.html"), "fine\n{% if %}").unwrap();
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let theme = theme(folder.path());
+            signed_out(&theme);
+            signed_out(&theme);
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let told = |file: &str, line: &str| {
+            let file = folder.path().join(file).display().to_string();
+            log.lines().filter(|entry| entry.contains(&file) && entry.contains(line)).count()
+        };
+        assert_eq!(told("error.html", "line=2"), 1, "{log}");
+        assert_eq!(told("signed_out.html", "line=3"), 1, "{log}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
     fn an_override_cannot_print_unescaped_by_accident() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("signed_out.html"), "<a title='{{ sign_in_url }}'>").unwrap();
