@@ -102,6 +102,35 @@ mod tests {
         assert!((WHITE.contrast(BLACK) - 21.0).abs() < 0.01);
     }
 
+    #[test]
+    fn every_colour_of_the_style_sheet_can_be_read_where_it_stands() {
+        let css = include_str!("assets/brama.css");
+        let (light, rest) = css.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        let dark = rest.split_once("@media").unwrap().0;
+        for (theme, css) in [("light", light), ("dark", dark)] {
+            let colour = |name: &str| {
+                let start = css.split_once(&format!("--{name}: ")).unwrap().1;
+                Accent::parse(&start[..7]).unwrap()
+            };
+            let text_and_ground = [
+                ("ink", "page"),
+                ("ink", "card"),
+                ("ink", "sunken"),
+                ("muted", "page"),
+                ("muted", "card"),
+                ("muted", "sunken"),
+                ("good", "good-soft"),
+                ("warn", "warn-soft"),
+            ];
+            for (text, ground) in text_and_ground {
+                let contrast = colour(text).contrast(colour(ground));
+                assert!(contrast >= LEAST, "{theme}: {text} on {ground} has {contrast:.2}");
+            }
+            // The outline of a button must be seen, too (WCAG 2.2, 1.4.11).
+            assert!(colour("line-strong").contrast(colour("card")) >= 3.0, "{theme}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_accent_can_be_read(channels in any::<[u8; 3]>()) {

@@ -1,7 +1,7 @@
 //! The portal: our own pages, below `{prefix}` (`/oauth2` by default).
 //!
 //! [`Pages`] turns what a page needs to know ([`page`]) into a finished answer: HTML in the reader's [`Language`], with
-//! the strict headers of [`header`]. What went wrong is an [`ErrorPage`]; its status, word and ways on stand in one
+//! the strict headers of `header`. What went wrong is an [`ErrorPage`]; its status, word and ways on stand in one
 //! table. [`FormTokens`] guard the forms.
 //!
 //! The rest of the crate may rely on this: drawing a page never fails and never waits for anything but a look at the

@@ -185,6 +185,12 @@ fn an_error_for_programs_is_short_and_stable() {
 }
 
 #[test]
+fn pages_are_shared_by_all_threads() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    shared(&pages());
+}
+
+#[test]
 fn settings_that_would_be_unsafe_are_refused() {
     for (logo, fine) in [
         ("https://cdn.example.com/logo.svg", true),
@@ -211,6 +217,34 @@ fn the_logo_is_shown_and_its_origin_allowed() {
     let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
     assert!(policy.contains("img-src 'self' data: https://cdn.example.com;"), "{policy}");
     assert!(html(answer).contains("src=\"https://cdn.example.com/a.svg?x=1&amp;y=2\""));
+}
+
+#[test]
+fn a_page_named_like_the_portal_says_its_name_once() {
+    let config = Portal { title: "Sign in".into(), ..config() };
+    let answer = Pages::open(&config).unwrap().sign_in(&page::SignIn::default(), Language::English);
+    assert!(html(answer).contains("<title>Sign in</title>"));
+}
+
+#[test]
+fn every_error_offers_its_best_way_first() {
+    for (name, error) in page::Error::samples() {
+        let page = html(pages().error(&error, Language::English));
+        let first =
+            page.split("button-main\" href=\"").nth(1).and_then(|rest| rest.split_once('>')).map(|(_, rest)| rest);
+        let first = first.and_then(|rest| rest.split_once('<')).map(|(label, _)| label);
+        let expected = match error.ending {
+            _ if name == "bare" => None,
+            ErrorPage::ProviderMisconfigured => Some("Choose another way"),
+            ErrorPage::NotAdmitted | ErrorPage::NotAllowed | ErrorPage::AccountDisabled => {
+                Some("Sign in as someone else")
+            }
+            ErrorPage::SignInNeeded => Some("Sign in"),
+            ErrorPage::BadRequest | ErrorPage::NotFound | ErrorPage::MethodNotAllowed => Some("Go to the start page"),
+            _ => Some("Try again"),
+        };
+        assert_eq!(first, expected, "{name}");
+    }
 }
 
 /// Writes every page and its assets as files that a browser can open from the disk, beside the build's own output.

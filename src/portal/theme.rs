@@ -4,6 +4,7 @@
 //! changed. A template that cannot be read or drawn is reported and the built-in page is shown instead.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -33,6 +34,8 @@ struct Looks {
     assets: Arc<Assets>,
     /// The folder as it was when this was read.
     seen: Vec<Seen>,
+    /// Pages that could not be drawn, so that each is reported once and not at every visit.
+    reported: Mutex<BTreeSet<String>>,
 }
 
 /// A file as a listing shows it.
@@ -109,9 +112,10 @@ impl Theme {
     ) -> Result<String, minijinja::Error> {
         if let Some(overridden) = &self.overridden {
             self.look_again(overridden);
-            match overridden.looks.load().templates.draw(name, language, context) {
+            let looks = overridden.looks.load();
+            match looks.templates.draw(name, language, context) {
                 Ok(html) => return Ok(html),
-                Err(error) => report(&overridden.folder, name, &error),
+                Err(error) => looks.report_once(&overridden.folder, name, &error),
             }
         }
         self.built_in.templates.draw(name, language, context)
@@ -157,6 +161,14 @@ impl Theme {
     }
 }
 
+impl Looks {
+    fn report_once(&self, folder: &Path, page: &str, error: &minijinja::Error) {
+        if self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(page.to_owned()) {
+            report(folder, page, error);
+        }
+    }
+}
+
 /// Reads the files of a listing over the built-in ones.
 fn looks(site: &Site, paint: &Paint, messages: &Arc<Messages>, seen: Vec<Seen>) -> Result<Looks, minijinja::Error> {
     let mut templates = Vec::new();
@@ -178,7 +190,7 @@ fn looks(site: &Site, paint: &Paint, messages: &Arc<Messages>, seen: Vec<Seen>) 
         let folder = seen.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("."));
         report(folder, &broken.name, &broken.error);
     }
-    Ok(Looks { templates, assets, seen })
+    Ok(Looks { templates, assets, seen, reported: Mutex::default() })
 }
 
 fn read(file: &Seen) -> io::Result<Vec<u8>> {
@@ -271,6 +283,41 @@ mod tests {
         fs::remove_file(folder.path().join("signed_out.html")).unwrap();
         fs::write(folder.path().join("base.html"), "{% block").unwrap();
         assert_eq!(signed_out(&theme), built_in);
+    }
+
+    #[test]
+    fn the_operator_is_told_once_which_file_and_line_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("signed_out.html"), "fine\nfine\n{{ no_such_name }}").unwrap();
+        fs::write(folder.path().join("error.html"), "fine\n{% if %}").unwrap();
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let theme = theme(folder.path());
+            signed_out(&theme);
+            signed_out(&theme);
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let told = |file: &str, line: &str| {
+            let file = folder.path().join(file).display().to_string();
+            log.lines().filter(|entry| entry.contains(&file) && entry.contains(line)).count()
+        };
+        assert_eq!(told("error.html", "line=2"), 1, "{log}");
+        assert_eq!(told("signed_out.html", "line=3"), 1, "{log}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

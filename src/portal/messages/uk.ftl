@@ -10,13 +10,13 @@ exact-time = { $day } { month } { $year }, { $time } UTC
 sign-in-title = Вхід
 sign-in-welcome = Вітаємо
 sign-in-welcome-back = З поверненням
-sign-in-choose = Оберіть, як вам зручно увійти.
+sign-in-choose = Оберіть, як вам зручно ввійти.
 sign-in-lead = Увійдіть, щоб продовжити.
 sign-in-session-ended = Ваш сеанс завершився. Увійдіть знову, щоб продовжити з того самого місця.
 sign-in-destination = Ви прямуєте до
 sign-in-with = Продовжити через { $provider }
-sign-in-last-time = Минулого разу ви увійшли саме так
-sign-in-last-time-as = Минулого разу як
+sign-in-last-time = Минулого разу ви ввійшли саме так
+sign-in-last-time-as = Минулого разу ви ввійшли як
 sign-in-other-ways = Інші способи входу
 sign-in-ways = Способи входу
 sign-in-unready = Зараз недоступно
@@ -24,7 +24,7 @@ sign-in-none = Зараз увійти неможливо. Спробуйте, �
 
 # --- сторінка облікового запису ---
 account-title = Ваш обліковий запис
-account-no-name = Ви увійшли
+account-no-name = Ви ввійшли
 account-verified = Підтверджено
 account-unverified = Не підтверджено
 account-no-email = Без електронної адреси
@@ -36,8 +36,8 @@ account-identities-lead = Кожен із цих способів відкрив
 account-identity-current = Використано зараз
 account-identity-used = востаннє
 account-link = Додати інший спосіб входу
-account-sessions = Де ви увійшли
-account-sessions-lead = Вийдіть звідусіль, чого не впізнаєте.
+account-sessions = Де ви ввійшли
+account-sessions-lead = Вийдіть із браузерів, яких не впізнаєте.
 account-session-current = Цей браузер
 account-session-seen = активність
 account-session-began = вхід
@@ -63,8 +63,8 @@ browser-unknown = Невідомий браузер
 # --- сторінки виходу ---
 sign-out-title = Вихід
 sign-out-question = Вийти?
-sign-out-lead = Щоб повернутися, доведеться увійти знову.
-sign-out-signed-in-as = Ви увійшли як
+sign-out-lead = Щоб повернутися, доведеться ввійти знову.
+sign-out-signed-in-as = Ви ввійшли як
 sign-out-confirm = Вийти
 sign-out-stay = Залишитися
 sign-out-everywhere = Вийти в усіх моїх браузерах
@@ -73,7 +73,7 @@ signed-out-heading = Ви вийшли
 signed-out-lead = До зустрічі.
 signed-out-everywhere = Ви вийшли в усіх браузерах.
 signed-out-provider-question = { $provider }: вхід ще діє
-signed-out-provider-lead = На спільному комп’ютері вийдіть і там, інакше наступна людина зможе увійти під вашим іменем.
+signed-out-provider-lead = На спільному комп’ютері вийдіть і там, інакше наступна людина зможе ввійти від вашого імені.
 signed-out-provider-action = Вийти також із { $provider }
 signed-out-provider-done = З { $provider } ви теж вийшли.
 signed-out-again = Увійти знову
@@ -81,7 +81,7 @@ signed-out-again = Увійти знову
 # --- коли щось пішло не так ---
 error-reference = Номер звернення
 error-reference-hint = Якщо звертатиметеся по допомогу, назвіть його.
-error-signed-in-as = Ви увійшли як
+error-signed-in-as = Ви ввійшли як
 error-retry = Спробувати ще раз
 error-another-way = Обрати інший спосіб
 error-someone-else = Увійти з іншим обліковим записом
@@ -129,14 +129,14 @@ error-account-disabled-todo = Якщо вважаєте це помилкою, �
 
 error-not-allowed-title = У вас немає доступу
 error-not-allowed-what = Вашому обліковому запису не дозволено відкривати цю сторінку.
-error-not-allowed-todo = Попросіть доступ у тих, хто опікується цим сервісом, або увійдіть з іншим обліковим записом.
+error-not-allowed-todo = Попросіть доступ у тих, хто опікується цим сервісом, або ввійдіть з іншим обліковим записом.
 
 error-sign-in-needed-title = Увійдіть, будь ласка
-error-sign-in-needed-what = Щоб це побачити, потрібно увійти.
+error-sign-in-needed-what = Щоб це побачити, потрібно ввійти.
 error-sign-in-needed-todo = Після входу ви повернетеся сюди.
 
 error-store-unavailable-title = Ми скоро повернемося
-error-store-unavailable-what = Сервіс зараз не може перевірити, хто увійшов.
+error-store-unavailable-what = Сервіс зараз не може перевірити, хто ввійшов.
 error-store-unavailable-todo = Ваш вхід не втрачено. Спробуйте за кілька секунд.
 
 error-too-many-requests-title = Зачекайте хвилинку
@@ -160,11 +160,11 @@ error-method-not-allowed-what = Ця адреса не приймає таких
 error-method-not-allowed-todo = Поверніться й спробуйте ще раз або почніть із початкової сторінки.
 
 error-upstream-unavailable-title = Застосунок не відповідає
-error-upstream-unavailable-what = Ви увійшли, але застосунок за цією сторінкою зараз недоступний.
+error-upstream-unavailable-what = Ви ввійшли, але застосунок за цією сторінкою зараз недоступний.
 error-upstream-unavailable-todo = Зазвичай це минає саме собою. Спробуйте за хвилину.
 
 error-upstream-timed-out-title = Застосунок відповідає надто довго
-error-upstream-timed-out-what = Ви увійшли, але застосунок за цією сторінкою не відповів вчасно.
+error-upstream-timed-out-what = Ви ввійшли, але застосунок за цією сторінкою не відповів вчасно.
 error-upstream-timed-out-todo = Спробуйте за хвилину.
 
 error-internal-title = Щось пішло не так
