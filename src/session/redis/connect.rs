@@ -263,7 +263,7 @@ pub(super) fn in_words(error: &RedisError) -> StoreError {
             "Redis refuses us: check session.redis.username and password_file ({said})"
         )),
         ErrorKind::Io => StoreError::Unavailable(format!(
-            "Redis cannot be reached: is it running at session.redis.url, and is TLS meant? ({said})"
+            "Redis cannot be reached: is it running at session.redis.url, is TLS meant, do ca_file and cert_file fit? ({said})"
         )),
         _ => StoreError::Unavailable(format!("Redis refuses ({said})")),
     }

@@ -138,6 +138,7 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let server = RedisServer::start_with_tls_and_acl();
     let store = RedisSessions::open(&server.config()).unwrap();
+    store.ping().await.unwrap();
     watching(&store).await;
     store.ping().await.unwrap();
     let new = new();
@@ -168,7 +169,7 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_refuses_comes_with_what_to_do() {
     for (settings, advice) in [
-        ("maxmemory 1mb\nmaxmemory-policy noeviction\n", "raise its maxmemory"),
+        ("maxmemory 100kb\nmaxmemory-policy noeviction\n", "raise its maxmemory"),
         ("requirepass secret\n", "set session.redis.username and password_file"),
         ("replicaof 127.0.0.1 1\n", "point session.redis.url at the master"),
         ("min-replicas-to-write 1\n", "Redis refuses"),
