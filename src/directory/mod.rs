@@ -2,9 +2,11 @@
 //!
 //! An [`Account`] has one or more identities, each keyed by issuer and subject and nothing else; e-mail is an
 //! attribute (threat model, 10). An account is created or updated at sign-in, idempotently: two replicas at a person's
-//! first login make one account. To add an engine: one file beside [`sql`], an arm in `app`, a row in the conformance
-//! suite of `tests`.
+//! first login make one account. To add an engine: one file beside [`sql`], an arm in `app`, a row in the `conformance`
+//! suite.
 
+#[cfg(test)]
+mod conformance;
 pub mod sql;
 
 use std::fmt;

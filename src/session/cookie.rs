@@ -14,7 +14,7 @@
 //! of configuration must not reach an app either.
 //!
 //! Cookies are separated by `;` and nothing else (RFC 6265, 4.2.1 and 5.4); every other cookie passes byte for byte,
-//! whatever it holds, and a field without one of ours is not touched at all.
+//! whatever it holds, and a lone field without one of ours is not touched at all.
 
 use std::time::Duration;
 
@@ -124,16 +124,24 @@ impl Cookies {
         self.value(headers, ORIGIN)
     }
 
-    /// Takes our cookies out of a request on its way to an app (threats 1.6).
+    /// Takes our cookies out of a request on its way to an app (threats 1.6). What is left stands in one field: the
+    /// crumbs of HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
     pub fn remove(&self, headers: &mut HeaderMap) {
-        if !headers.get_all(COOKIE).iter().any(|field| self.finder.find(field.as_bytes()).is_some()) {
+        let mut fields = headers.get_all(COOKIE).iter();
+        let mentioned = fields.any(|field| self.finder.find(field.as_bytes()).is_some());
+        if !mentioned && headers.get_all(COOKIE).iter().nth(1).is_none() {
             return;
         }
-        let kept: Vec<HeaderValue> =
-            headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field)).collect();
-        headers.remove(COOKIE);
-        for field in kept {
-            headers.append(COOKIE, field);
+        let mut kept = headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field));
+        let first = kept.next();
+        let rest: Vec<HeaderValue> = kept.collect();
+        match first.and_then(|first| joined(first, &rest)) {
+            Some(field) => {
+                headers.insert(COOKIE, field);
+            }
+            None => {
+                headers.remove(COOKIE);
+            }
         }
     }
 
@@ -267,6 +275,22 @@ fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
     (name.trim_ascii(), value.trim_ascii())
 }
 
+/// One field out of several.
+fn joined(first: HeaderValue, rest: &[HeaderValue]) -> Option<HeaderValue> {
+    if rest.is_empty() {
+        return Some(first);
+    }
+    let mut whole = first.as_bytes().to_vec();
+    for field in rest {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(field.as_bytes());
+    }
+    // Fields joined by `; ` are a field.
+    let mut whole = HeaderValue::from_bytes(&whole).ok()?;
+    whole.set_sensitive(true);
+    Some(whole)
+}
+
 /// What our names and values are made of: base64url, and the dots of a domain.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
@@ -332,7 +356,8 @@ mod tests {
             (vec!["a=1;  b = 2 ;__Host-brama-login-abc=y;c"], vec!["a=1;  b = 2 ;c"]),
             (vec!["__Host-brama-origin=z;__Secure-brama=q;brama=w; brama-login-1=v"], vec![]),
             // HTTP/2 splits the field into crumbs (RFC 9113, 8.2.3).
-            (vec!["a=1", "__Host-brama=x", "b=2"], vec!["a=1", "b=2"]),
+            (vec!["a=1", "__Host-brama=x", "b=2"], vec!["a=1; b=2"]),
+            (vec!["a=1", "b=2"], vec!["a=1; b=2"]),
             // Not ours, though they look like it.
             (vec!["brama2=1; bramax=2; xbrama=3; BRAMA=4"], vec!["brama2=1; bramax=2; xbrama=3; BRAMA=4"]),
             (vec!["a=__Host-brama=x"], vec!["a=__Host-brama=x"]),
@@ -465,6 +490,7 @@ mod tests {
                 .map(|pairs| joined(&pairs.iter().filter(|(_, theirs)| *theirs).collect::<Vec<_>>()))
                 .filter(|field| !field.is_empty())
                 .collect();
+            let after: Vec<String> = if after.is_empty() { vec![] } else { vec![after.join("; ")] };
             prop_assert_eq!(removed(&before.iter().map(String::as_str).collect::<Vec<_>>()), after);
         }
 

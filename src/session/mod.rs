@@ -7,7 +7,7 @@
 //!
 //! A [`SessionStore`] moves sealed bytes under a key for a time, atomically where it matters. Sealing, cookies,
 //! lifetimes and caching live above it in [`Sessions`], so no store can get them wrong. To add a store: one file
-//! beside [`embedded`], an arm in `app`, a row in the `conformance` suite.
+//! beside [`embedded`], an arm in [`open`](open()), a row in the `conformance` suite.
 
 pub mod cache;
 #[cfg(test)]
@@ -17,12 +17,15 @@ pub mod embedded;
 pub mod lifetime;
 pub mod live;
 mod news;
+mod open;
 #[cfg(feature = "session-redis")]
 pub mod redis;
 pub mod streams;
 mod sessions;
 
 pub use sessions::{Beginning, Sessions};
+
+pub use self::open::{OpenError, open};
 
 use std::{fmt, time::Duration};
 

