@@ -27,18 +27,22 @@ const SELDOM: Duration = Duration::from_secs(30);
 const OFTEN: Duration = Duration::from_secs(2);
 
 /// A message whenever the content of one of `files` has changed or the process got SIGHUP. Several changes that come
-/// together are one message. Ends when the receiver is dropped. Must be called on a tokio runtime with I/O and time.
+/// together are one message. Ends when the receiver is dropped. Must be called on a tokio runtime with I/O and time,
+/// and before the files are read, so that no change falls between.
 ///
 /// # Errors
 /// When SIGHUP cannot be listened to.
 pub fn changes(files: impl IntoIterator<Item = PathBuf>) -> io::Result<mpsc::Receiver<()>> {
+    changes_or(SignalKind::hangup(), files.into_iter().collect())
+}
+
+fn changes_or(asked: SignalKind, files: Vec<PathBuf>) -> io::Result<mpsc::Receiver<()>> {
     let (tell, told) = mpsc::channel(1);
-    let hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(watch(files.into_iter().collect(), hangup, tell));
+    tokio::spawn(watch(files, signal(asked)?, tell));
     Ok(told)
 }
 
-async fn watch(files: Vec<PathBuf>, mut hangup: Signal, tell: mpsc::Sender<()>) {
+async fn watch(files: Vec<PathBuf>, mut asked_for: Signal, tell: mpsc::Sender<()>) {
     let noticed = Arc::new(Notify::new());
     let watcher = notices(&files, Arc::clone(&noticed))
         .inspect_err(|error| tracing::debug!(%error, "no file notices; looking at the files now and then instead"))
@@ -48,7 +52,7 @@ async fn watch(files: Vec<PathBuf>, mut hangup: Signal, tell: mpsc::Sender<()>) 
     let mut last = fingerprint(&files).await;
     loop {
         let asked = tokio::select! {
-            _ = hangup.recv() => true,
+            _ = asked_for.recv() => true,
             () = noticed.notified() => false,
             _ = look.tick() => false,
             () = tell.closed() => return,
@@ -168,5 +172,14 @@ mod tests {
         fs::write(&file, "a").unwrap();
         sleep(QUIET * 4).await;
         assert!(news.try_recv().is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_signal_asks_even_when_nothing_has_changed() {
+        // Another signal than SIGHUP, which would reach the watchers of the other tests too.
+        let mut news = changes_or(SignalKind::user_defined2(), vec![]).unwrap();
+        let own = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-USR2", &own]).status().unwrap().success());
+        assert!(told(&mut news).await);
     }
 }
