@@ -11,7 +11,7 @@ pub(super) const DEFAULT_FILE: &str = "brama.toml";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The configuration file.
-    #[arg(long, short, value_name = "FILE", env = "BRAMA_CONFIG", default_value = DEFAULT_FILE)]
+    #[arg(long, short, value_name = "FILE", env = "BRAMA_CONFIG", hide_env_values = true, default_value = DEFAULT_FILE)]
     config: PathBuf,
 }
 

@@ -19,10 +19,11 @@ mod config;
 mod keys;
 mod report;
 
-/// A gate before apps that know nothing of logins: signs people in with the social account they have, and hands every
-/// request on with identity headers nobody can forge.
+/// A gate before apps that know nothing of logins.
+///
+/// Signs people in with the social account they have, and hands every request on with identity headers nobody can forge.
 #[derive(Debug, Parser)]
-#[command(name = "brama", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "brama", version, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -12,10 +12,12 @@ use super::{
 /// The name is part of the callback address, which must be registered byte for byte at the provider. Looks at the file
 /// itself, so that it is said even when a section cannot be read.
 pub(super) fn check_provider_names(at: &At<'_>, problems: &mut Problems) {
-    let Some(table) = at.child("provider") else {
-        at.problem_at(
+    let Some(table) = at.child("provider").filter(|table| !table.value().as_table().is_some_and(|t| t.is_empty()))
+    else {
+        let end = problems.end();
+        problems.add(
+            end..end,
             "provider",
-            problems,
             "there is no provider, so nobody can sign in",
             "add a table such as [provider.google] with kind, client_id and client_secret_file",
         );

@@ -121,14 +121,46 @@ fn drop_echoes(problems: &mut Vec<Problem>) {
     let broken: Vec<usize> =
         problems.iter().filter(|problem| problem.what.starts_with("not TOML")).map(|problem| problem.line).collect();
     problems.retain(|problem| {
-        problem.what.starts_with("not TOML") || (problem.what != REQUIRED_IS_MISSING && !broken.contains(&problem.line))
+        problem.what.starts_with("not TOML")
+            || (problem.what != REQUIRED_IS_MISSING && problem.key != "provider" && !broken.contains(&problem.line))
     });
     problems.dedup_by(|a, b| a.line == b.line && a.what.starts_with("not TOML") && b.what.starts_with("not TOML"));
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Pieces of files, sound and broken, so that random text gets past the first bracket.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("[portal]\n".to_owned()),
+            Just("[provider.a]\nkind = \"x\"\n".to_owned()),
+            Just("[session.redis]\n".to_owned()),
+            Just("public_url = \"https://é.example\"\n".to_owned()),
+            Just("idle_timeout = ".to_owned()),
+            Just("keys = { sealing = [\"\"] }\n".to_owned()),
+            Just("\"${\"\n".to_owned()),
+            Just("'''".to_owned()),
+            "[a-z_]{1,8} = [0-9\"\\[{]{0,4}\n",
+            any::<String>(),
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_told_where_it_is_wrong(text in pieces()) {
+            let (config, problems) = read(Path::new("brama.toml"), &text);
+            prop_assert_eq!(config.is_some(), problems.iter().all(|p| p.severity == Severity::Warning));
+            for problem in problems {
+                prop_assert!(problem.line >= 1 && problem.line <= text.matches('\n').count() + 1, "{problem:?}");
+                prop_assert!(problem.column >= 1 && !problem.what.is_empty() && !problem.remedy.is_empty());
+            }
+        }
+    }
 
     fn problems(text: &str) -> Vec<String> {
         read(Path::new("brama.toml"), text).1.iter().map(ToString::to_string).collect()

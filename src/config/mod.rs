@@ -5,7 +5,7 @@
 //!
 //! * [`Config::load`] reads a file; [`load::inspect`] reads it and keeps the warnings too. What no section can see
 //!   alone is checked in `across`.
-//! * [`reference`] and [`schema`] write what the sections say of themselves; `config/brama.toml` is the former.
+//! * [`mod@reference`] and [`schema`] write what the sections say of themselves; `config/brama.toml` is the former.
 //! * [`secrets`] reads what stands in a `*_file`, and refuses what is no secret at all.
 //! * [`watch`] tells when the file may have changed. Keeping the last good configuration is the caller's part.
 //!

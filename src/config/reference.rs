@@ -110,9 +110,11 @@ fn write_key(out: &mut String, key: &Key) {
 fn says(shape: &Shape) -> String {
     match shape {
         // What follows a colon or semicolon is said once, in the head of the file.
-        Shape::Leaf { says, .. } => says.split([':', ';']).next().unwrap_or_default().to_owned(),
+        Shape::Leaf { says, .. } => {
+            says.split(": ").flat_map(|part| part.split("; ")).next().unwrap_or_default().to_owned()
+        }
         Shape::List(inner) => format!("a list, each {}", says(inner)),
-        Shape::Map(inner) => format!("a table of names, each {}", says(inner)),
+        Shape::Map(inner) => format!("a table, for each name {}", says(inner)),
         Shape::Table { .. } => "a table".to_owned(),
     }
 }

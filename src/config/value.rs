@@ -458,7 +458,12 @@ impl<T: Value> Value for BTreeMap<String, T> {
         Shape::Map(Box::new(T::shape()))
     }
     fn show(&self) -> Option<String> {
-        None
+        let shown: Option<Vec<String>> =
+            self.iter().map(|(name, value)| Some(format!("{} = {}", quoted(name)?, value.show()?))).collect();
+        match shown?.as_slice() {
+            [] => Some("{}".to_owned()),
+            shown => Some(format!("{{ {} }}", shown.join(", "))),
+        }
     }
 }
 

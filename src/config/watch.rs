@@ -27,35 +27,50 @@ const SELDOM: Duration = Duration::from_secs(30);
 const OFTEN: Duration = Duration::from_secs(2);
 
 /// A message whenever the content of one of `files` has changed or the process got SIGHUP. Several changes that come
-/// together are one message. Ends when the receiver is dropped. Must be called on a tokio runtime with I/O and time.
+/// together are one message. Ends when the receiver is dropped. Must be called on a tokio runtime with I/O and time,
+/// and before the files are read, so that no change falls between.
 ///
 /// # Errors
 /// When SIGHUP cannot be listened to.
 pub fn changes(files: impl IntoIterator<Item = PathBuf>) -> io::Result<mpsc::Receiver<()>> {
-    let (tell, told) = mpsc::channel(1);
-    let hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(watch(files.into_iter().collect(), hangup, tell));
-    Ok(told)
+    changes_or(SignalKind::hangup(), files.into_iter().collect())
 }
 
-async fn watch(files: Vec<PathBuf>, mut hangup: Signal, tell: mpsc::Sender<()>) {
+fn changes_or(asked: SignalKind, files: Vec<PathBuf>) -> io::Result<mpsc::Receiver<()>> {
+    let (tell, told) = mpsc::channel(1);
+    let asked = signal(asked)?;
     let noticed = Arc::new(Notify::new());
     let watcher = notices(&files, Arc::clone(&noticed))
         .inspect_err(|error| tracing::debug!(%error, "no file notices; looking at the files now and then instead"))
         .ok();
-    let mut look = interval(if watcher.is_some() { SELDOM } else { OFTEN });
+    // Taken here and not in the task, so that what changes from now on is news.
+    let last = fingerprint(&files);
+    tokio::spawn(watch(Watch { files: files.into(), noticed, watcher, last }, asked, tell));
+    Ok(told)
+}
+
+/// What is watched, and how it was when last looked at.
+struct Watch {
+    files: Arc<[PathBuf]>,
+    noticed: Arc<Notify>,
+    /// Kept, because notices end with it; none where the operating system sends none.
+    watcher: Option<RecommendedWatcher>,
+    last: Fingerprint,
+}
+
+async fn watch(mut watch: Watch, mut asked_for: Signal, tell: mpsc::Sender<()>) {
+    let mut look = interval(if watch.watcher.is_some() { SELDOM } else { OFTEN });
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = fingerprint(&files).await;
     loop {
         let asked = tokio::select! {
-            _ = hangup.recv() => true,
-            () = noticed.notified() => false,
+            _ = asked_for.recv() => true,
+            () = watch.noticed.notified() => false,
             _ = look.tick() => false,
             () = tell.closed() => return,
         };
-        let now = settled(&files).await;
-        if asked || now != last {
-            last = now;
+        let now = settled(&watch.files).await;
+        if asked || now != watch.last {
+            watch.last = now;
             // A full channel already holds the news.
             let _ = tell.try_send(());
         }
@@ -87,13 +102,20 @@ fn folders(file: &Path) -> Vec<PathBuf> {
     std::iter::once(named).chain(real).collect()
 }
 
+/// The SHA-256 of each file; a file that is not there (an editor is just replacing it) has none.
+type Fingerprint = Vec<Option<[u8; 32]>>;
+
+fn fingerprint(files: &[PathBuf]) -> Fingerprint {
+    files.iter().map(|file| std::fs::read(file).ok().map(|bytes| sha256(&bytes))).collect()
+}
+
 /// The fingerprint once it is the same twice in a row.
-async fn settled(files: &[PathBuf]) -> Vec<Option<[u8; 32]>> {
-    let mut before = fingerprint(files).await;
+async fn settled(files: &Arc<[PathBuf]>) -> Fingerprint {
+    let mut before = look_at(files).await;
     // A file that never rests is taken as it is in the end.
     for _ in 0..25 {
         sleep(QUIET).await;
-        let now = fingerprint(files).await;
+        let now = look_at(files).await;
         if now == before {
             break;
         }
@@ -102,13 +124,10 @@ async fn settled(files: &[PathBuf]) -> Vec<Option<[u8; 32]>> {
     before
 }
 
-/// What the files hold; a file that is not there (an editor is just replacing it) has none.
-async fn fingerprint(files: &[PathBuf]) -> Vec<Option<[u8; 32]>> {
-    let mut all = Vec::with_capacity(files.len());
-    for file in files {
-        all.push(tokio::fs::read(file).await.ok().map(|bytes| sha256(&bytes)));
-    }
-    all
+/// The fingerprint, read where a slow file system holds nobody up.
+async fn look_at(files: &Arc<[PathBuf]>) -> Fingerprint {
+    let files = Arc::clone(files);
+    tokio::task::spawn_blocking(move || fingerprint(&files)).await.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -121,19 +140,12 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await.is_ok_and(|news| news.is_some())
     }
 
-    /// Lets the watcher take its first look before the test changes anything.
-    async fn watching(files: Vec<PathBuf>) -> mpsc::Receiver<()> {
-        let receiver = changes(files).unwrap();
-        sleep(QUIET * 3).await;
-        receiver
-    }
-
     #[tokio::test(flavor = "multi_thread")]
     async fn a_file_replaced_by_a_rename_is_noticed_and_watched_on() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("brama.toml");
         fs::write(&file, "a").unwrap();
-        let mut news = watching(vec![file.clone()]).await;
+        let mut news = changes([file.clone()]).unwrap();
         for content in ["b", "c"] {
             let draft = folder.path().join("draft");
             fs::write(&draft, content).unwrap();
@@ -153,7 +165,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("one", path.join("..data")).unwrap();
         std::os::unix::fs::symlink("..data/brama.toml", path.join("brama.toml")).unwrap();
-        let mut news = watching(vec![path.join("brama.toml")]).await;
+        let mut news = changes([path.join("brama.toml")]).unwrap();
         std::os::unix::fs::symlink("two", path.join("..data_tmp")).unwrap();
         fs::rename(path.join("..data_tmp"), path.join("..data")).unwrap();
         assert!(told(&mut news).await);
@@ -164,9 +176,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("brama.toml");
         fs::write(&file, "a").unwrap();
-        let mut news = watching(vec![file.clone()]).await;
+        let mut news = changes([file.clone()]).unwrap();
         fs::write(&file, "a").unwrap();
         sleep(QUIET * 4).await;
         assert!(news.try_recv().is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_signal_asks_even_when_nothing_has_changed() {
+        // Another signal than SIGHUP, which would reach the watchers of the other tests too.
+        let mut news = changes_or(SignalKind::user_defined2(), vec![]).unwrap();
+        let own = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-USR2", &own]).status().unwrap().success());
+        assert!(told(&mut news).await);
     }
 }

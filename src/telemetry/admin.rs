@@ -103,9 +103,12 @@ impl AdminServer {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         tokio::pin!(stop);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
                 () = &mut stop => return,
             };
             let stream = match accepted {
