@@ -46,8 +46,7 @@ impl Flavour for Cognito {
 
     /// Until a domain is assigned to the pool, discovery names endpoints on the issuer's host, which do not work.
     fn inspect(&self, metadata: &Metadata) -> Result<(), ProviderError> {
-        let on_issuer =
-            |url: &Url| matches!(url.host(), Some(Host::Domain(host)) if host.starts_with("cognito-idp."));
+        let on_issuer = |url: &Url| matches!(url.host(), Some(Host::Domain(host)) if host.starts_with("cognito-idp."));
         if on_issuer(&metadata.authorize) || on_issuer(&metadata.token) {
             return Err(ProviderError::Misconfigured(
                 "the user pool has no domain, so nobody can sign in: assign a domain to the user pool (Branding, Domain)"

@@ -38,7 +38,10 @@ impl Issuer {
     async fn signing_with(signer: &'static Signer) -> Self {
         let script = Arc::new(Mutex::new(Script {
             discovery: json!({}),
-            token: (200, json!({"access_token": "at", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "rt"})),
+            token: (
+                200,
+                json!({"access_token": "at", "token_type": "Bearer", "expires_in": 3600, "refresh_token": "rt"}),
+            ),
             claims: json!({
                 "aud": "client", "sub": "1234", "nonce": "nonce", "iat": NOW.as_secs(), "exp": NOW.as_secs() + 3600,
                 "email": "a@example.com", "email_verified": true, "name": "Ada", "token_use": "id",
@@ -267,10 +270,13 @@ async fn an_issuer_that_was_down_becomes_ready_by_itself() {
     let server = Server::start(move |url, seen| match seen.line.as_str() {
         "GET /keys" => reply(200, &Signer::rs256().set()),
         _ if counted.fetch_add(1, Ordering::SeqCst) == 0 => reply(503, &json!({})),
-        _ => reply(200, &json!({
-            "issuer": url, "authorization_endpoint": format!("{url}/a"),
-            "token_endpoint": format!("{url}/t"), "jwks_uri": format!("{url}/keys"),
-        })),
+        _ => reply(
+            200,
+            &json!({
+                "issuer": url, "authorization_endpoint": format!("{url}/a"),
+                "token_endpoint": format!("{url}/t"), "jwks_uri": format!("{url}/keys"),
+            }),
+        ),
     })
     .await;
     let config = config(Kind::Oidc, &server.url);
@@ -285,6 +291,18 @@ async fn an_issuer_that_was_down_becomes_ready_by_itself() {
     })
     .await
     .expect("it is tried again without a login");
+}
+
+#[tokio::test]
+async fn a_thin_id_token_is_filled_up_from_userinfo() {
+    let issuer = Issuer::start().await;
+    issuer.change(|script| drop(script.claims.as_object_mut().unwrap().remove("email")));
+    let thin = issuer.login(&issuer.config(Kind::Oidc)).await.unwrap();
+    assert_eq!(thin.identity.profile().email.as_deref(), Some("a@example.com"));
+    assert!(!thin.identity.profile().email_verified, "the ID token's word was about no address");
+    let cognito = issuer.login(&issuer.config(Kind::Cognito)).await.unwrap();
+    assert_eq!(cognito.identity.profile().email, None);
+    assert_eq!(issuer.server.seen("GET /userinfo").len(), 1);
 }
 
 #[tokio::test]
@@ -399,6 +417,8 @@ async fn google_without_a_refresh_token_is_not_renewed_here() {
     let config = issuer.config(Kind::Google);
     let redeemed = issuer.login(&config).await.unwrap();
     assert_eq!(redeemed.renew_at, None);
+    let unchanged = opened(&config).renew(&redeemed.tokens, redeemed.identity.origin(), NOW).await.unwrap();
+    assert_eq!(unchanged.tokens, redeemed.tokens, "not being able to renew is nobody's no");
     assert!(opened(&config).supports_silent());
 }
 
