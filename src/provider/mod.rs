@@ -219,13 +219,17 @@ pub enum OpenError {
     #[error("the client secret is empty: copy it from the registration at the provider")]
     EmptySecret,
     /// The client secret is too short to be one.
-    #[error("the client secret is shorter than 8 characters: copy the whole of it from the registration at the provider")]
+    #[error(
+        "the client secret is shorter than 8 characters: copy the whole of it from the registration at the provider"
+    )]
     ShortSecret,
     /// The client secret is one from an example.
     #[error("the client secret is an example's: put in the one from the registration at the provider")]
     ExampleSecret,
     /// An HMAC algorithm needs a longer secret (RFC 7518, 3.2).
-    #[error("{algorithm} in id_token_algorithms needs a client secret of {least} bytes or more: use RS256, or a longer secret")]
+    #[error(
+        "{algorithm} in id_token_algorithms needs a client secret of {least} bytes or more: use RS256, or a longer secret"
+    )]
     ShortHmacSecret {
         /// The algorithm.
         algorithm: String,
@@ -244,7 +248,9 @@ pub enum OpenError {
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
     /// An endpoint is not https.
-    #[error("{key} = \"{url}\" is not https: use https, or set dangerous_allow_http = true if you accept forged answers")]
+    #[error(
+        "{key} = \"{url}\" is not https: use https, or set dangerous_allow_http = true if you accept forged answers"
+    )]
     Plaintext {
         /// The key.
         key: &'static str,
@@ -255,7 +261,9 @@ pub enum OpenError {
     #[error("issuer = \"{0}\" is not a URL: write it exactly as the provider spells it")]
     BadIssuer(String),
     /// An algorithm nobody knows, or `none`.
-    #[error("\"{0}\" in id_token_algorithms is not known: name some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512")]
+    #[error(
+        "\"{0}\" in id_token_algorithms is not known: name some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512"
+    )]
     UnknownAlgorithm(String),
     /// No algorithm is accepted.
     #[error("id_token_algorithms is empty, so no ID token could be accepted: name at least one, such as RS256")]

@@ -32,6 +32,8 @@ pub(super) struct Preset {
     pub(super) silent: bool,
     /// Whether `prompt=select_account` works.
     pub(super) select_account: bool,
+    /// Whether ID tokens may leave out what userinfo has (Okta).
+    pub(super) thin_id_tokens: bool,
     /// Whether tokens are revoked on sign-out unless told otherwise.
     pub(super) revokes: bool,
     /// Claims tried in turn for the display user name.
@@ -64,6 +66,7 @@ const OIDC: Preset = Preset {
     login_hint: Some("login_hint"),
     silent: true,
     select_account: true,
+    thin_id_tokens: true,
     revokes: true,
     username_claims: &["preferred_username", "nickname"],
     groups_claim: "groups",
@@ -77,6 +80,7 @@ const GOOGLE: Preset = Preset {
     authorize_params: &[("access_type", "offline")],
     // Revoking withdraws the person's consent to the whole project, not this session's tokens.
     revokes: false,
+    thin_id_tokens: false,
     username_claims: &[],
     ..OIDC
 };
@@ -86,6 +90,7 @@ const COGNITO: Preset = Preset {
     client_auth: Some(ClientAuth::Basic),
     // Its discovery does not list S256, which nevertheless works.
     pkce: Pkce::Always,
+    thin_id_tokens: false,
     username_claims: &["preferred_username", "cognito:username"],
     groups_claim: "cognito:groups",
     ..OIDC
@@ -101,6 +106,7 @@ const OAUTH2: Preset = Preset {
     login_hint: None,
     silent: false,
     select_account: false,
+    thin_id_tokens: false,
     revokes: true,
     username_claims: &["preferred_username", "username", "login", "nickname"],
     groups_claim: "groups",

@@ -106,9 +106,7 @@ impl Registration {
     pub(super) fn client_auth(&self, discovered: Option<ClientAuth>) -> ClientAuth {
         match self.secret {
             None => ClientAuth::None,
-            Some(_) => {
-                self.config.client_auth.or(self.preset.client_auth).or(discovered).unwrap_or(ClientAuth::Basic)
-            }
+            Some(_) => self.config.client_auth.or(self.preset.client_auth).or(discovered).unwrap_or(ClientAuth::Basic),
         }
     }
 
@@ -239,11 +237,7 @@ fn check_endpoints(config: &Config) -> Result<(), OpenError> {
 /// The client secret, or nothing for a public client.
 fn secret(config: &Config, preset: &Preset) -> Result<Option<Secret>, OpenError> {
     if config.client_auth == Some(ClientAuth::None) {
-        return if preset.needs_secret {
-            Err(OpenError::SecretNeeded(config.kind.word()))
-        } else {
-            Ok(None)
-        };
+        return if preset.needs_secret { Err(OpenError::SecretNeeded(config.kind.word())) } else { Ok(None) };
     }
     let secret = match (&config.client_secret, &config.client_secret_file) {
         (_, Some(path)) => read_secret(path)?,

@@ -67,7 +67,8 @@ pub(super) struct Signer {
 impl Signer {
     pub(super) fn es256(kid: &str) -> Self {
         use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &aws_lc_rs::rand::SystemRandom::new());
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &aws_lc_rs::rand::SystemRandom::new());
         Self::new(kid, Algorithm::ES256, EncodingKey::from_ec_der(pkcs8.unwrap().as_ref()))
     }
 
@@ -78,7 +79,8 @@ impl Signer {
             use aws_lc_rs::{encoding::AsDer as _, rsa::KeySize, signature::RsaKeyPair};
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
             let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
-            let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+            let pem =
+                format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
             Self::new("rsa", Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap())
         })
     }
@@ -237,7 +239,8 @@ pub(super) fn query(url: &Url) -> BTreeMap<String, String> {
 
 #[test]
 fn mistakes_are_found_when_opening() {
-    let tries: Vec<(&str, Box<dyn Fn(&mut Config)>)> = vec![
+    type Mistake = Box<dyn Fn(&mut Config)>;
+    let tries: Vec<(&str, Mistake)> = vec![
         ("no client secret", Box::new(|config| config.client_secret = None)),
         ("an example's", Box::new(|config| config.client_secret = Some(Secret::new("changeme")))),
         ("is empty", Box::new(|config| config.client_secret = Some(Secret::new(" ")))),
@@ -248,10 +251,7 @@ fn mistakes_are_found_when_opening() {
         ("not https", Box::new(|config| config.token_url = Some(Url::parse("http://op.test/t").unwrap()))),
         ("is not known", Box::new(|config| config.id_token_algorithms = vec!["none".into()])),
         ("no ID token could", Box::new(|config| config.id_token_algorithms.clear())),
-        (
-            "needs a client secret of 64",
-            Box::new(|config| config.id_token_algorithms = vec!["HS512".into()]),
-        ),
+        ("needs a client secret of 64", Box::new(|config| config.id_token_algorithms = vec!["HS512".into()])),
         (
             "which the gateway sets itself",
             Box::new(|config| drop(config.authorize_params.insert("state".into(), "fixed".into()))),

@@ -31,7 +31,9 @@ impl X {
         let api = config.api_url.as_ref().map_or("https://api.x.com", Url::as_str).trim_end_matches('/').to_owned();
         let or = |configured: &Option<Url>, default: &str| match configured {
             Some(url) => Ok(url.clone()),
-            None => Url::parse(default).map_err(|_| OpenError::NeedsKey { kind: "x", key: "api_url as a base address" }),
+            None => {
+                Url::parse(default).map_err(|_| OpenError::NeedsKey { kind: "x", key: "api_url as a base address" })
+            }
         };
         let endpoints = Endpoints {
             issuer: ISSUER.into(),

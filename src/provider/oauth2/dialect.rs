@@ -209,7 +209,12 @@ mod tests {
             (Kind::X, 401, r#"{"error":"unauthorized_client"}"#, "unauthorized_client"),
             (Kind::Facebook, 400, r#"{"error":{"message":"expired","code":190,"error_subcode":463}}"#, "invalid_grant"),
             (Kind::Facebook, 400, r#"{"error":{"message":"try later","code":2}}"#, "temporarily_unavailable"),
-            (Kind::Facebook, 400, r#"{"error":{"message":"Error validating client secret.","code":1}}"#, "invalid_client"),
+            (
+                Kind::Facebook,
+                400,
+                r#"{"error":{"message":"Error validating client secret.","code":1}}"#,
+                "invalid_client",
+            ),
             (
                 Kind::Facebook,
                 400,

@@ -264,9 +264,8 @@ pub(super) struct Generic {
 impl Generic {
     pub(super) fn open(registration: Registration) -> Result<Arc<OAuth2<Self>>, OpenError> {
         let config = &registration.config;
-        let needed = |key: &'static str, url: &Option<Url>| {
-            url.clone().ok_or(OpenError::NeedsKey { kind: "oauth2", key })
-        };
+        let needed =
+            |key: &'static str, url: &Option<Url>| url.clone().ok_or(OpenError::NeedsKey { kind: "oauth2", key });
         let authorize = needed("authorize_url", &config.authorize_url)?;
         let token = needed("token_url", &config.token_url)?;
         let userinfo = needed("userinfo_url", &config.userinfo_url)?;

@@ -3,12 +3,10 @@
 use std::{fmt, pin::Pin, time::Duration};
 
 use ::oauth2::{
-    AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, 
-    ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
-    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
-    },
+    AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
+    HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken,
+    StandardTokenResponse, TokenResponse as _, TokenUrl,
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -158,9 +156,10 @@ fn refused(error: RequestTokenError<ProviderError, BasicErrorResponse>) -> Provi
         RequestTokenError::ServerResponse(refusal) => {
             verdict(refusal.error().as_ref(), refusal.error_description().map_or("", String::as_str))
         }
-        RequestTokenError::Parse(error, _) => {
-            ProviderError::Untrusted(format!("the token answer cannot be read at {}", escaped(&error.path().to_string())))
-        }
+        RequestTokenError::Parse(error, _) => ProviderError::Untrusted(format!(
+            "the token answer cannot be read at {}",
+            escaped(&error.path().to_string())
+        )),
         RequestTokenError::Other(what) => ProviderError::Untrusted(format!("the token answer: {}", escaped(&what))),
     }
 }

@@ -94,8 +94,9 @@ impl Metadata {
         if body.len() > MAX_DOCUMENT {
             return Err(ProviderError::Untrusted("the discovery document is too large".into()));
         }
-        let document: Document = serde_json::from_slice(body)
-            .map_err(|error| ProviderError::Untrusted(format!("the discovery document: {}", escaped(&error.to_string()))))?;
+        let document: Document = serde_json::from_slice(body).map_err(|error| {
+            ProviderError::Untrusted(format!("the discovery document: {}", escaped(&error.to_string())))
+        })?;
         // Discovery, 4.3: exactly, or another issuer speaks for ours (mix-up).
         if document.issuer.as_deref() != Some(issuer) {
             return Err(ProviderError::Misconfigured(format!(
@@ -144,9 +145,10 @@ fn check_abilities(document: &Document, config: &Config) -> Result<(), ProviderE
 
 fn resolve(config: &Config, document: Document) -> Result<Metadata, ProviderError> {
     let needed = |key: &str, configured: &Option<Url>, told: Option<Url>| {
-        configured.clone().or(told).ok_or_else(|| {
-            ProviderError::Misconfigured(format!("discovery does not name this endpoint: set {key}"))
-        })
+        configured
+            .clone()
+            .or(told)
+            .ok_or_else(|| ProviderError::Misconfigured(format!("discovery does not name this endpoint: set {key}")))
     };
     let methods = document.token_endpoint_auth_methods_supported;
     let offers = |word: &str| methods.as_ref().is_some_and(|list| list.iter().any(|method| method == word));

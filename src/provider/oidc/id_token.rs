@@ -47,14 +47,9 @@ pub(in crate::provider) struct Expectations<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::provider) enum Occasion<'a> {
     /// It answers a login (3.1.3.7) that sent this nonce.
-    Login {
-        nonce: &'a str,
-    },
+    Login { nonce: &'a str },
     /// It came with refreshed tokens (12.2): for the same subject; a nonce, if any, is that of the login, if known.
-    Refresh {
-        subject: &'a str,
-        nonce: Option<&'a str>,
-    },
+    Refresh { subject: &'a str, nonce: Option<&'a str> },
 }
 
 /// Why a token is not believed.
@@ -245,9 +240,7 @@ impl ClaimSet {
         match self.0.get(name) {
             None => Ok(Vec::new()),
             Some(Value::String(text)) => Ok(vec![text]),
-            Some(Value::Array(list)) => {
-                list.iter().map(|one| one.as_str().ok_or(Refusal::WrongType(name))).collect()
-            }
+            Some(Value::Array(list)) => list.iter().map(|one| one.as_str().ok_or(Refusal::WrongType(name))).collect(),
             Some(_) => Err(Refusal::WrongType(name)),
         }
     }
@@ -322,11 +315,7 @@ fn check_nonce(claims: &ClaimSet, occasion: &Occasion<'_>) -> Result<(), Refusal
 }
 
 /// `at_hash`: the left half of the access token's hash, by the hash of the signature algorithm (3.1.3.6).
-fn check_access_token(
-    claims: &ClaimSet,
-    algorithm: Algorithm,
-    access_token: Option<&Secret>,
-) -> Result<(), Refusal> {
+fn check_access_token(claims: &ClaimSet, algorithm: Algorithm, access_token: Option<&Secret>) -> Result<(), Refusal> {
     let (Some(told), Some(token)) = (claims.text("at_hash")?, access_token) else {
         return Ok(()); // optional in the code flow
     };

@@ -147,7 +147,8 @@ fn claims_are_checked_one_by_one() {
 #[test]
 fn a_claim_of_the_wrong_type_is_an_error_and_not_an_absence() {
     let case = Case::new();
-    for name in ["iss", "aud", "azp", "exp", "nbf", "iat", "nonce", "at_hash", "sub", "auth_time", "acr", "amr", "sid"] {
+    for name in ["iss", "aud", "azp", "exp", "nbf", "iat", "nonce", "at_hash", "sub", "auth_time", "acr", "amr", "sid"]
+    {
         for wrong in [json!({"a": 1}), json!(true), json!([1])] {
             let refused = case.with(json!({name: wrong}));
             assert_eq!(refused, Err(Refusal::WrongType(name)), "{name}: {wrong}");
@@ -157,7 +158,8 @@ fn a_claim_of_the_wrong_type_is_an_error_and_not_an_absence() {
         claims[name] = Value::Null;
         assert_eq!(case.check(&case.signer.sign(&claims)), Err(Refusal::WrongType(name)), "{name}: null");
     }
-    for (name, wrong) in [("exp", json!("9999999999")), ("iat", json!("1")), ("nbf", json!("0")), ("sub", json!(1234))] {
+    for (name, wrong) in [("exp", json!("9999999999")), ("iat", json!("1")), ("nbf", json!("0")), ("sub", json!(1234))]
+    {
         assert_eq!(case.with(json!({name: wrong})), Err(Refusal::WrongType(name)));
     }
 }

@@ -177,4 +177,20 @@ mod tests {
             assert!(KeySet::parse(body.as_bytes()).is_err(), "{body}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            drop(KeySet::parse(&body));
+        }
+
+        #[test]
+        fn any_members_are_read_or_refused(members in proptest::collection::btree_map(
+            "kty|use|alg|kid|n|e|crv|x|y|k|key_ops", "RSA|EC|OKP|oct|sig|AQAB|P-256|Ed25519|[A-Za-z0-9_-]{0,90}", 0..9,
+        )) {
+            if let Ok(set) = KeySet::parse(json!({"keys": [members]}).to_string().as_bytes()) {
+                proptest::prop_assert_eq!(set.fitting(None, Algorithm::HS256).count(), 0);
+            }
+        }
+    }
 }

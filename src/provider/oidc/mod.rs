@@ -8,12 +8,12 @@
 
 mod cached;
 mod discovery;
+mod flavour;
 mod id_token;
 mod jwks;
 mod userinfo;
 
 use std::{
-    fmt,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -25,78 +25,27 @@ use async_trait::async_trait;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use url::Url;
 
-pub(super) use self::discovery::Metadata;
 use self::{
     cached::{Cached, back_off},
     id_token::{Expectations, IdClaims, Occasion, Refusal},
     jwks::KeySet,
+};
+pub(super) use self::{
+    discovery::Metadata,
+    flavour::{Flavour, Goodbye, Standard},
 };
 use super::{
     AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
     oauth2::token::{TokenEndpoint, revoke},
     outgoing::escaped,
     profile::{self, Claims},
-    registration::{Query, Registration},
+    registration::Registration,
 };
 use crate::{
     clock::Timestamp,
     identity::{IdentityKey, Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     secret::Secret,
 };
-
-/// What is odd about a kind of OpenID Connect provider.
-pub(super) trait Flavour: Send + Sync + fmt::Debug + 'static {
-    /// Other spellings of the issuer in ID tokens.
-    fn other_issuers(&self) -> &'static [&'static str] {
-        &[]
-    }
-    /// Parameters added to the authorization request.
-    fn authorize_params(&self, _registration: &Registration) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-    /// Looks at the endpoints before they are used: the reason why they cannot be.
-    fn inspect(&self, _metadata: &Metadata) -> Result<(), ProviderError> {
-        Ok(())
-    }
-    /// Checks of the kind's own on a genuine ID token.
-    fn admit(&self, _registration: &Registration, _claims: &Claims) -> Result<(), ProviderError> {
-        Ok(())
-    }
-    /// The upstream identity provider behind a broker.
-    fn connection(&self, _claims: &Claims) -> Option<String> {
-        None
-    }
-    /// False when the revocation endpoint takes no client credentials.
-    fn authenticates_revocation(&self) -> bool {
-        true
-    }
-    /// Where to sign out (RP-Initiated Logout 1.0, 2).
-    fn end_session_url(&self, metadata: &Metadata, goodbye: &Goodbye<'_>) -> Option<Url> {
-        let mut query = Query::default();
-        if let Some(token) = goodbye.id_token {
-            query.set("id_token_hint", token.expose());
-        }
-        query.set("client_id", goodbye.client_id);
-        query.set("post_logout_redirect_uri", goodbye.return_to.as_str());
-        query.set("state", goodbye.state);
-        Some(query.onto(metadata.end_session.as_ref()?))
-    }
-}
-
-/// What a sign-out at the provider is asked with.
-#[derive(Debug)]
-pub(super) struct Goodbye<'a> {
-    pub(super) client_id: &'a str,
-    pub(super) id_token: Option<&'a Secret>,
-    pub(super) return_to: &'a Url,
-    pub(super) state: &'a str,
-}
-
-/// An issuer that is as the standard says.
-#[derive(Debug)]
-pub(super) struct Standard;
-
-impl Flavour for Standard {}
 
 /// An OpenID Connect provider.
 #[derive(Debug)]
@@ -233,7 +182,9 @@ impl<F: Flavour> Oidc<F> {
         id: &Claims,
     ) -> Result<Option<Claims>, ProviderError> {
         let wanted = self.registration.config.userinfo.unwrap_or_else(|| {
-            !id.contains_key("email") && self.scope().split(' ').any(|scope| scope == "email")
+            self.registration.preset.thin_id_tokens
+                && !id.contains_key("email")
+                && self.scope().split(' ').any(|scope| scope == "email")
         });
         match &metadata.userinfo {
             Some(url) if wanted => {
@@ -263,10 +214,9 @@ impl<F: Flavour> Oidc<F> {
     /// RFC 9207, 2.4: `iss` is compared when it is there, and must be there when it was promised.
     fn check_answering_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), ProviderError> {
         match iss {
-            Some(iss) if iss != self.issuer => Err(ProviderError::Untrusted(format!(
-                "another issuer answered: \"{}\" (RFC 9207, 2.4)",
-                escaped(iss)
-            ))),
+            Some(iss) if iss != self.issuer => {
+                Err(ProviderError::Untrusted(format!("another issuer answered: \"{}\" (RFC 9207, 2.4)", escaped(iss))))
+            }
             None if metadata.promises_iss => {
                 Err(ProviderError::Untrusted("the answer lacks iss, which the issuer promises (RFC 9207, 2.4)".into()))
             }
@@ -329,15 +279,16 @@ impl<F: Flavour> Provider for Oidc<F> {
             connection: self.flavour.connection(&claims.all),
             sid: claims.sid,
         };
-        let identity = VerifiedIdentity::vouched(origin, profile)
-            .map_err(|error| ProviderError::Untrusted(error.to_string()))?;
+        let identity =
+            VerifiedIdentity::vouched(origin, profile).map_err(|error| ProviderError::Untrusted(error.to_string()))?;
         let renew_at = self.renew_at(&tokens, now);
         Ok(Redeemed { identity, tokens, renew_at })
     }
 
     async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
         let Some(refresh_token) = &tokens.refresh_token else {
-            return Err(ProviderError::GrantRefused("there is no refresh token to renew with".into()));
+            // Nobody has said no; the session lives on as it is.
+            return Ok(Renewed { tokens: tokens.clone(), profile: None, renew_at: None });
         };
         let metadata = self.metadata().await?;
         // Before the refresh token is spent, which may work once only.
@@ -349,8 +300,7 @@ impl<F: Flavour> Provider for Oidc<F> {
         let before = tokens.id_token.as_ref().and_then(id_token::claims_of_kept).unwrap_or_default();
         let profile = if renewed.id_token.is_some() {
             let nonce = before.get("nonce").and_then(|nonce| nonce.as_str());
-            let claims =
-                self.validate(&metadata, keys, &renewed, Occasion::Refresh { subject, nonce }, now).await?;
+            let claims = self.validate(&metadata, keys, &renewed, Occasion::Refresh { subject, nonce }, now).await?;
             self.renewed_profile(&metadata, &renewed, subject, &claims.all, &before).await?
         } else {
             renewed.id_token = tokens.id_token.clone();

@@ -6,13 +6,13 @@
 //! `block_private_networks` the *resolved* address is checked, at connect time, so that no name can point inwards
 //! (threats 7.9).
 
+mod address;
+
 use std::{
-    fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    fmt,
+    net::IpAddr,
     path::Path,
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,10 +21,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{HttpConnector, dns::Name},
-    },
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -33,6 +30,7 @@ use rustls::{
 };
 use url::{Host, Url};
 
+use self::address::{Resolver, is_private};
 use super::{OpenError, ProviderError};
 use crate::config;
 
@@ -226,66 +224,6 @@ fn literal_address(url: &Url) -> Option<IpAddr> {
     }
 }
 
-/// True for every address that is not of the public internet.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_private_v4(ip),
-        IpAddr::V6(ip) => is_private_v6(ip),
-    }
-}
-
-fn is_private_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || a == 0
-        || a >= 224 // multicast, reserved, broadcast
-        || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT, RFC 6598
-        || (a == 192 && b == 0 && c == 0) // RFC 6890
-        || (a == 198 && (b == 18 || b == 19)) // benchmarks, RFC 2544
-}
-
-fn is_private_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    let v4 = |high: u16, low: u16| is_private_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff | 0) => ip.is_loopback() || ip.is_unspecified() || v4(g, h), // mapped, compatible
-        (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),                                             // NAT64, RFC 6052
-        (0x2002, ..) => v4(b, c),                                                           // 6to4
-        _ => a & 0xfe00 == 0xfc00 || a & 0xffc0 == 0xfe80 || a & 0xff00 == 0xff00 || a == 0x2001 && b == 0xdb8,
-    }
-}
-
-/// Resolves a name, leaving out private addresses when told to.
-#[derive(Debug, Clone, Copy)]
-struct Resolver {
-    block_private: bool,
-}
-
-impl tower_service::Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let block = self.block_private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let kept: Vec<SocketAddr> = found.into_iter().filter(|at| !(block && is_private(at.ip()))).collect();
-            if kept.is_empty() {
-                return Err(io::Error::other("it has no address that may be called"));
-            }
-            Ok(kept.into_iter())
-        })
-    }
-}
-
 /// TLS with the system's roots and those of `ca_file`.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, OpenError> {
     let mut roots = system_roots().clone();
@@ -335,4 +273,107 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::provider::Kind,
+        provider::tests::{Server, config},
+    };
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        for (url, accepted) in [
+            ("https://op.test", true),
+            ("http://op.test", false),
+            ("http://127.0.0.1:80", true),
+            ("http://[::1]", true),
+            ("http://localhost", true),
+            ("http://a.localhost", true),
+            ("http://localhost.evil.test", false),
+            ("http://127.0.0.1.evil.test", false),
+            ("ftp://127.0.0.1", false),
+        ] {
+            assert_eq!(accepts(&Url::parse(url).unwrap(), false), accepted, "{url}");
+        }
+        assert!(accepts(&Url::parse("http://op.test").unwrap(), true));
+    }
+
+    async fn call(change: impl FnOnce(&mut config::provider::Provider), url: &str) -> Result<Answer, CallError> {
+        let mut config = config(Kind::Oidc, "https://op.test");
+        change(&mut config);
+        Outgoing::open(&config).unwrap().get(&Url::parse(url).unwrap(), None, "*/*").await
+    }
+
+    #[tokio::test]
+    async fn private_networks_are_blocked_by_resolved_address_and_by_literal() {
+        let server = Server::start(|_, _| (200, vec![], "here".into())).await;
+        let by_name = server.url.replace("127.0.0.1", "localhost");
+        assert!(call(|_| (), &by_name).await.is_ok());
+        let refused = call(|config| config.block_private_networks = true, &by_name).await;
+        assert!(
+            matches!(&refused, Err(CallError::Unreachable { why, .. }) if why.contains("no address")),
+            "{refused:?}"
+        );
+        let literal = call(|config| config.block_private_networks = true, &server.url).await;
+        assert!(matches!(literal, Err(CallError::Private { .. })));
+        assert_eq!(server.seen("GET /").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn calls_are_bounded_in_time_and_size() {
+        let huge = Server::start(|_, _| (200, vec![], "x".repeat(MAX_BODY + 1))).await;
+        assert!(matches!(call(|_| (), &huge.url).await, Err(CallError::TooLarge { .. })));
+        // A listener that accepts and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/path?secret=1", silent.local_addr().unwrap());
+        let slow = call(|config| config.timeout = Duration::from_millis(50), &url).await.unwrap_err();
+        assert!(matches!(slow, CallError::Slow { .. }));
+        assert!(!slow.to_string().contains("secret"), "{slow}");
+    }
+
+    /// An HTTPS server with a certificate of an authority of its own, whose PEM comes along.
+    async fn https() -> (String, String) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = hyper::service::service_fn(|_| async {
+                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from_static(b"over TLS"))))
+                });
+                let io = hyper_util::rt::TokioIo::new(stream);
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+            }
+        });
+        (url, cert.pem())
+    }
+
+    #[tokio::test]
+    async fn a_certificate_counts_only_under_a_known_authority() {
+        let (url, authority) = https().await;
+        let refused = call(|_| (), &url).await;
+        assert!(
+            matches!(&refused, Err(CallError::Unreachable { why, .. }) if why.contains("certificate")),
+            "{refused:?}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, authority).unwrap();
+        let answer = call(|config| config.ca_file = Some(path), &url).await.unwrap();
+        assert_eq!(answer.body.as_ref(), b"over TLS");
+    }
 }
