@@ -1,9 +1,416 @@
-//! The data plane: the steps a request goes through.
+//! The data plane: the steps a request goes through, in an order that cannot change.
+//!
+//! [`Gate::pass`] is that order, readable in one piece. Each line that cannot move says what breaks if it does. A step
+//! receives a value and returns the next; errors fall out sideways as a [`Turned`], and [`rescue`] chooses what the
+//! person or program is told.
+//!
+//! A [`Gate`] is one generation of configuration, shared by all workers and replaced whole on reload. A [`Worker`] is one
+//! thread's handler: its own connections to the apps, its own counters. What may be slow is handed to the control plane
+//! ([`control`]).
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header, request::Parts};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    body::Body,
+    clock::{Clock, Timestamp},
+    config::host::HostPattern,
+    login::return_to::ReturnTo,
+    policy::{Ask, Denial, Permit},
+    portal::site::{Asked, Site},
+    server::Connection,
+    session::{
+        SessionId, Sessions, StoreError,
+        cookie::Cookies,
+        live::Live,
+        streams::{OpenStream, Streams},
+    },
+    upstream::Upstream,
+};
 
 pub mod assertion;
+pub mod control;
+mod dress;
 pub mod enrich;
 pub mod forward;
 pub mod intercept;
 pub mod peer;
+mod rescue;
 pub mod route;
 pub mod target;
+mod worker;
+
+use assertion::{Asserter, KeyError};
+use control::Control;
+use enrich::HeaderPlan;
+use forward::{ForwardError, ForwardSettings, Keep, Passage, hygiene};
+use intercept::Answer;
+use peer::{Caller, Peer, Scheme, TrustedProxies};
+use route::{NoRoute, Route, RouteTable};
+use target::{BadTarget, Host, KnownHosts, Line, Target};
+
+pub use worker::{Gates, Worker};
+
+/// The largest body our own pages take (threats 5).
+const OWN_BODY_LIMIT: usize = 64 * 1024;
+/// How long a body for our own pages may take to arrive.
+const OWN_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a route leads, beside the route itself.
+#[derive(Debug)]
+pub struct Leading {
+    /// The app.
+    pub upstream: Arc<Upstream>,
+    /// How it is forwarded to.
+    pub settings: ForwardSettings,
+}
+
+/// One generation of configuration, as the data plane needs it.
+#[derive(Debug)]
+pub struct Gate {
+    /// Which generation; what was made for a session by an earlier one is made anew.
+    pub generation: u64,
+    /// Every identity header there can be.
+    pub plan: HeaderPlan,
+    /// The routes.
+    pub routes: RouteTable,
+    /// What each route leads to, in the routes' order.
+    pub leading: Vec<Leading>,
+    /// Which hosts absolute-form may name.
+    pub known: KnownHosts,
+    /// Whom we believe about who calls.
+    pub trusted: Arc<TrustedProxies>,
+    /// Our cookies.
+    pub cookies: Cookies,
+    /// All sessions.
+    pub sessions: Arc<Sessions>,
+    /// Open streams, to be cut when their session ends.
+    pub streams: Arc<Streams>,
+    /// Signs assertions.
+    pub asserter: Arc<Asserter>,
+    /// Our own pages.
+    pub site: Arc<Site>,
+    /// Their prefix.
+    pub prefix: String,
+    /// Our own origin.
+    pub public_url: Url,
+    /// Hosts beside our own that we are reached by.
+    pub hosts: Vec<(HostPattern, Option<u16>)>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a request turned out to be, for metrics and the access log.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) peer: Option<Peer>,
+    pub(crate) target: Option<Target>,
+    /// The route's place in the configuration, from 0.
+    pub(crate) route: Option<usize>,
+    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) denial: Option<&'static str>,
+}
+
+/// Why a request was not forwarded.
+#[derive(Debug)]
+pub(crate) enum Turned {
+    /// Its target is none of ours, or could be read in two ways.
+    Target(BadTarget),
+    /// No route takes it.
+    Route(NoRoute),
+    /// The session store does not answer: nobody can be recognised, and nobody is taken for signed out.
+    Store(StoreError),
+    /// Policy says no, and signing in would not help.
+    Denied(Denial),
+    /// Nobody is signed in, and this is the way to say so.
+    SignIn(Answer),
+    /// A page of another origin wants to open a WebSocket.
+    ForeignOrigin,
+    /// The body for one of our own pages did not come whole.
+    OwnBody,
+    /// The route promises a signed assertion that could not be made.
+    Assertion(KeyError),
+    /// The app could not be reached, or did not answer.
+    Forward(ForwardError),
+}
+
+/// Who asks: a live session, with the id that opened it.
+struct Person {
+    id: SessionId,
+    live: Arc<Live>,
+}
+
+impl Gate {
+    /// Takes a request through all steps.
+    async fn pass(
+        self: &Arc<Self>,
+        worker: &Worker,
+        request: Request<Incoming>,
+        connection: &Rc<Connection>,
+        seen: &mut Seen,
+    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+        let (mut parts, body) = request.into_parts();
+        // Who calls is read first, while what a trusted proxy told is still there.
+        let peer = self.caller(connection).peer(&parts.headers);
+        // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
+        self.plan.strip(&mut parts.headers);
+        let target = match Target::parse(Line::from(&parts), &peer, &self.known) {
+            Ok(target) => target,
+            Err(error) => return Err((Turned::Target(error), Box::new(parts))),
+        };
+        let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
+        if let Some(path) = self.own_path(target) {
+            return self.own(worker, &path.to_owned(), parts, body, peer, target).await;
+        }
+        let route = match self.routes.find(target, &parts.method) {
+            Ok(route) => route,
+            Err(error) => return Err((Turned::Route(error), Box::new(parts))),
+        };
+        seen.route = Some(route.number - 1);
+        let person = match self.authenticate(worker, route, &parts).await {
+            Ok(person) => person,
+            Err(error) => return Err((Turned::Store(error), Box::new(parts))),
+        };
+        seen.live = person.as_ref().map(|person| person.live.clone());
+        let permit = match self.authorise(route, person.as_ref(), &parts, peer, target) {
+            Ok(permit) => permit,
+            Err(turned) => return self.turn_away(worker, turned, parts, peer, target).await,
+        };
+        self.forward(worker, route, permit, person, parts, body, peer, target, connection).await
+    }
+
+    /// What is known of whoever is at the other end of the connection.
+    fn caller(&self, connection: &Connection) -> Caller {
+        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        Caller::new(connection.client().map(|address| address.ip()), scheme, &self.trusted)
+    }
+
+    /// The path below our own prefix, when the target is one of our own pages.
+    fn own_path<'t>(&self, target: &'t Target) -> Option<&'t str> {
+        let rest = target.path().strip_prefix(self.prefix.as_str())?;
+        if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+    }
+
+    /// Our own pages, on the control plane.
+    async fn own(
+        self: &Arc<Self>,
+        worker: &Worker,
+        path: &str,
+        parts: Parts,
+        body: Incoming,
+        peer: &Peer,
+        target: &Target,
+    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+        let Some(body) = collect(&parts.method, body).await else { return Err((Turned::OwnBody, Box::new(parts))) };
+        let mut asked = self.asked(worker, &parts, peer, target);
+        asked.path = path.to_owned();
+        asked.body = body;
+        let site = self.site.clone();
+        worker.control.run(async move { site.answer(&asked).await }).await.ok_or((Turned::OwnBody, Box::new(parts)))
+    }
+
+    /// The request as our own pages see it.
+    fn asked(&self, worker: &Worker, parts: &Parts, peer: &Peer, target: &Target) -> Asked {
+        Asked {
+            method: parts.method.clone(),
+            path: String::new(),
+            query: target.query().unwrap_or_default().to_owned(),
+            session_id: self.cookies.session_id(&parts.headers),
+            headers: parts.headers.clone(),
+            body: Bytes::new(),
+            address: peer.address,
+            base: self.base(target),
+            reference: worker.reference(),
+        }
+    }
+
+    /// Our own origin as this browser reaches it: the configured one, or a configured host (threats 1.5).
+    fn base(&self, target: &Target) -> Url {
+        let configured = |host: &Host| {
+            self.hosts.iter().any(|(pattern, port)| {
+                pattern.matches(host.name()) && (port.is_none() || *port == host.port())
+            })
+        };
+        target
+            .host()
+            .filter(|host| configured(host))
+            .and_then(|host| {
+                let authority = host.authority().to_str().ok()?;
+                Url::parse(&format!("{}://{authority}/", self.public_url.scheme())).ok()
+            })
+            .unwrap_or_else(|| self.public_url.clone())
+    }
+
+    /// Who asks. A route that is public to everyone asks nobody, so it goes on when the store does not (threats 11).
+    async fn authenticate(
+        self: &Arc<Self>,
+        worker: &Worker,
+        route: &Route,
+        parts: &Parts,
+    ) -> Result<Option<Person>, StoreError> {
+        if !route.policy.looks_at_people() {
+            return Ok(None);
+        }
+        let Some(id) = self.cookies.session_id(&parts.headers) else { return Ok(None) };
+        let (key, now) = (id.key(), self.clock.now());
+        let live = match self.sessions.cached(&key, now) {
+            Some(live) => {
+                worker.metrics.cache_hit();
+                live
+            }
+            None => {
+                worker.metrics.cache_miss();
+                let sessions = self.sessions.clone();
+                let loaded = worker.control.run(async move { sessions.load(&key).await }).await;
+                match loaded.unwrap_or_else(|| Err(StoreError::Unavailable("the control plane has stopped".into())))? {
+                    Some(live) => live,
+                    None => return Ok(None),
+                }
+            }
+        };
+        self.renew_if_due(&worker.control, &id, &live, now);
+        Ok(Some(Person { id, live }))
+    }
+
+    /// Renewal runs beside the request: the session serves while it is valid.
+    fn renew_if_due(&self, control: &Control, id: &SessionId, live: &Arc<Live>, now: Timestamp) {
+        let login = self.site.login();
+        if login.claim_renewal(live, now) {
+            let (login, id, live) = (login.clone(), id.clone(), live.clone());
+            control.start(async move { drop(login.renew(&id, &live).await) });
+        }
+    }
+
+    /// May it pass?
+    fn authorise(
+        &self,
+        route: &Route,
+        person: Option<&Person>,
+        parts: &Parts,
+        peer: &Peer,
+        target: &Target,
+    ) -> Result<Permit, Turned> {
+        let facts = person.map(|person| enrich::Person::from(person.live.session()).facts());
+        let preflight = intercept::is_preflight(&parts.method, &parts.headers);
+        let permit = route.policy.decide(facts, Ask { method: &parts.method, preflight }).map_err(|denial| match denial {
+            Denial::NotSignedIn => Turned::SignIn(intercept::answer(&parts.method, &parts.headers, route.intercept)),
+            denial => Turned::Denied(denial),
+        })?;
+        // Browsers send cookies along with any page's WebSocket: its origin is all there is to go by (threats 3.5).
+        if permit.is_personal() && parts.headers.contains_key(header::UPGRADE) {
+            let own = format!("{}://{}", peer.scheme.as_str(), target.host().and_then(|host| host.authority().to_str().ok()).unwrap_or_default());
+            let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("\0"));
+            if !route.lets_websocket_in(origin, &own) {
+                return Err(Turned::ForeignOrigin);
+            }
+        }
+        Ok(permit)
+    }
+
+    /// A page load without a session goes to sign in at once; everything else is told why not.
+    async fn turn_away(
+        self: &Arc<Self>,
+        worker: &Worker,
+        turned: Turned,
+        parts: Parts,
+        peer: &Peer,
+        target: &Target,
+    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+        if !matches!(turned, Turned::SignIn(Answer::Redirect)) {
+            return Err((turned, Box::new(parts)));
+        }
+        let asked = self.asked(worker, &parts, peer, target);
+        let wanted = target.path_and_query().as_str();
+        let back = ReturnTo::check(wanted, &asked.base, self.site.allowed()).unwrap_or_else(|_| ReturnTo::home());
+        let site = self.site.clone();
+        let sent = worker.control.run(async move { site.send_to_sign_in(&asked, back).await }).await;
+        sent.ok_or((turned, Box::new(parts)))
+    }
+
+    /// The last step: only a permit gets here.
+    #[expect(clippy::too_many_arguments, reason = "everything the steps before have found out meets here")]
+    async fn forward(
+        self: &Arc<Self>,
+        worker: &Worker,
+        route: &Route,
+        permit: Permit,
+        person: Option<Person>,
+        mut parts: Parts,
+        body: Incoming,
+        peer: &Peer,
+        target: &Target,
+        connection: &Rc<Connection>,
+    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+        let Some(leading) = self.leading.get(route.number - 1) else {
+            return Err((Turned::Route(NoRoute::NotFound), Box::new(parts)));
+        };
+        // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
+        let hop = hygiene::strip_hop_by_hop(&mut parts.headers);
+        self.cookies.remove(&mut parts.headers);
+        peer.write(target, &mut parts.headers);
+        if let Some(host) = target.host() {
+            parts.headers.insert(header::HOST, host.authority().clone());
+        }
+        let person = person.filter(|_| permit.is_personal());
+        if let Some(person) = &person
+            && let Err(error) = self.dress(route, person, target, &mut parts.headers)
+        {
+            return Err((Turned::Assertion(error), Box::new(parts)));
+        }
+        parts.uri = route.upstream_target(target).into();
+        let stream = person.as_ref().and_then(|person| self.stream(person, &parts, hop.wants_websocket()));
+        let passage = Passage {
+            upstream: &leading.upstream,
+            settings: &leading.settings,
+            hop,
+            affinity: person.as_ref().map(|person| affinity(&person.live)),
+            cancel: stream.as_ref().map_or(&worker.never, |stream| stream.ended()),
+            keep: Keep { stream: stream.clone(), connection: hop.wants_websocket().then(|| connection.clone()) },
+        };
+        // Kept for the error page: which language, page or JSON. A request's own future is not the place for more.
+        let asked_by = rescue::Asker::of(&parts, route.intercept);
+        match worker.forwarder.forward(permit, Request::from_parts(parts, Body::Incoming(body)), passage).await {
+            Ok(mut response) => {
+                // No app can sign people in or out here (threats 1.6).
+                self.cookies.guard(response.headers_mut());
+                Ok(response)
+            }
+            Err(error) => Err((Turned::Forward(error), asked_by.into_parts())),
+        }
+    }
+
+    /// Books what outlives its request, so that it ends with the session.
+    fn stream(&self, person: &Person, parts: &Parts, websocket: bool) -> Option<Arc<OpenStream>> {
+        let events = || {
+            let accept = parts.headers.get(header::ACCEPT);
+            accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+        };
+        (websocket || events()).then(|| Arc::new(self.streams.open(*person.live.key())))
+    }
+}
+
+/// A number that is the same for all requests of one account, for upstreams that want them together.
+fn affinity(live: &Live) -> u64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(live.session().account)
+}
+
+/// The body of a request for our own pages, when it is small and comes in time.
+async fn collect(method: &Method, body: Incoming) -> Option<Bytes> {
+    if *method != Method::POST {
+        return Some(Bytes::new());
+    }
+    let limited = Limited::new(body, OWN_BODY_LIMIT).collect();
+    Some(tokio::time::timeout(OWN_BODY_TIMEOUT, limited).await.ok()?.ok()?.to_bytes())
+}
+
+/// A token that never fires, for requests that end by themselves.
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}

@@ -140,6 +140,11 @@ impl Policy {
         self.auth
     }
 
+    /// False when who asks makes no difference: nobody need be recognised then.
+    pub fn looks_at_people(&self) -> bool {
+        self.auth != Auth::None
+    }
+
     /// True when somebody who is not signed in can pass with some request.
     pub fn is_public(&self) -> bool {
         self.auth != Auth::Required || self.preflight

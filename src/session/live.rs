@@ -1,17 +1,15 @@
 //! A session as this process holds it while it is in use.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
-
-use http::{HeaderName, HeaderValue};
 
 use super::{Session, SessionKey, Stored};
 use crate::clock::Timestamp;
-
-/// Headers made once for a session and copied onto each of its requests.
-pub type HeaderList = Box<[(HeaderName, HeaderValue)]>;
 
 /// An opened session with what would otherwise be worked out on every request.
 ///
@@ -25,7 +23,7 @@ pub struct Live {
     last_seen: AtomicI64,
     renewing: AtomicBool,
     retry_renewal_at: AtomicI64,
-    headers: OnceLock<Vec<HeaderList>>,
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Live {
@@ -38,7 +36,7 @@ impl Live {
             last_seen: AtomicI64::new(stored.last_seen.as_millis()),
             renewing: AtomicBool::new(false),
             retry_renewal_at: AtomicI64::new(i64::MIN),
-            headers: OnceLock::new(),
+            kept: OnceLock::new(),
         }
     }
 
@@ -72,9 +70,10 @@ impl Live {
         Timestamp::from_millis(self.last_seen.load(Ordering::Relaxed))
     }
 
-    /// The headers of one header set, made by `render` for all sets at the first call.
-    pub fn headers(&self, set: usize, render: impl FnOnce(&Session) -> Vec<HeaderList>) -> &[(HeaderName, HeaderValue)] {
-        self.headers.get_or_init(|| render(&self.session)).get(set).map(Box::as_ref).unwrap_or_default()
+    /// What the gateway keeps beside the session for as long as it is cached, made by `make` at the first call; `None`
+    /// when something of another type is kept already.
+    pub fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.kept.get_or_init(|| Box::new(make())).downcast_ref()
     }
 
     /// True for exactly one caller once `every` has passed since the last sighting: that caller tells the store.

@@ -37,6 +37,8 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
+        // Whoever waits for the end of the session alone need not wait any longer.
+        self.ended.cancel();
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_session) = open.get_mut(&self.key) {
             of_session.retain(|(number, _)| *number != self.number);

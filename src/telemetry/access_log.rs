@@ -25,7 +25,7 @@ pub struct Record<'a> {
     /// Its reference, as shown on error pages.
     pub request: &'a str,
     /// Who really calls.
-    pub peer: IpAddr,
+    pub peer: Option<IpAddr>,
     /// Method.
     pub method: &'a str,
     /// Host as asked for.

@@ -6,7 +6,7 @@ use super::{Asked, Site, see_other};
 use crate::{
     body::Body,
     login::{logout::Extent, return_to::ReturnTo},
-    portal::{ErrorPage, form_token::FORM_TOKEN_FIELD, page},
+    portal::{ErrorPage, FORM_TOKEN_FIELD, page},
     session::{SessionKey, StoreError, live::Live},
 };
 

@@ -13,12 +13,12 @@ use http::{
 };
 use url::Url;
 
-use super::{ErrorPage, Language, Pages, form_token::{Form, FormTokens}, page};
+use super::{ErrorPage, Form, FormTokens, Language, Pages, page};
 use crate::{
     body::Body,
     clock::Clock,
     directory::Directory,
-    gateway::assertion::SigningKeys,
+    gateway::assertion::Asserter,
     login::{Login, Visitor, return_to::{AllowedHosts, ReturnTo}},
     session::{SessionId, Sessions, StoreError},
 };
@@ -97,7 +97,7 @@ pub struct Site {
     directory: Arc<dyn Directory>,
     clock: Arc<dyn Clock>,
     pages: Arc<Pages>,
-    signing: Arc<SigningKeys>,
+    asserter: Arc<Asserter>,
     prefix: String,
     allowed: AllowedHosts,
     language: Language,
@@ -115,7 +115,7 @@ pub struct SiteParts {
     /// The pages.
     pub pages: Arc<Pages>,
     /// The keys that sign assertions, for `jwks`.
-    pub signing: Arc<SigningKeys>,
+    pub asserter: Arc<Asserter>,
     /// Hosts that may be returned to.
     pub allowed: AllowedHosts,
 }
@@ -123,7 +123,7 @@ pub struct SiteParts {
 impl Site {
     /// The site as `config` wants it.
     pub fn new(config: &crate::config::portal::Portal, parts: SiteParts) -> Self {
-        let SiteParts { login, pages, signing, allowed } = parts;
+        let SiteParts { login, pages, asserter, allowed } = parts;
         Self {
             account_forms: FormTokens::new(login.keys.clone(), Form::Account),
             sign_out_forms: FormTokens::new(login.keys.clone(), Form::SignOut),
@@ -136,7 +136,7 @@ impl Site {
             after_sign_out: config.after_sign_out.clone(),
             login,
             pages,
-            signing,
+            asserter,
             allowed,
         }
     }
@@ -186,6 +186,24 @@ impl Site {
         if asked.wants_json() { self.pages.error_json(error, self.language_of(asked)) } else { self.pages.error(error, self.language_of(asked)) }
     }
 
+    /// Answers a request that the gateway turned away: a page for people, JSON for programs.
+    pub fn turned_away(&self, headers: &HeaderMap, is_page: bool, error: &page::Error) -> Response<Body> {
+        let language = Language::negotiate(headers.get(ACCEPT_LANGUAGE), self.language);
+        if is_page { self.pages.error(error, language) } else { self.pages.error_json(error, language) }
+    }
+
+    /// The address of sign-in for somebody on the way to `wanted`; with `choose`, always with the choice of providers.
+    pub fn sign_in_from(&self, wanted: Option<&str>, choose: bool) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if choose {
+            query.append_pair("choose", "1");
+        }
+        if let Some(wanted) = wanted {
+            query.append_pair("rd", wanted);
+        }
+        format!("{}/sign_in?{}", self.prefix, query.finish())
+    }
+
     fn store_down(&self, asked: &Asked, error: &StoreError) -> Response<Body> {
         tracing::error!(%error, request = asked.reference, "the session store did not answer");
         self.error(asked, ErrorPage::StoreUnavailable)
@@ -197,12 +215,7 @@ impl Site {
 
     /// The sign-in page, always with the choice, on the way to `return_to`.
     fn sign_in_url(&self, return_to: Option<&ReturnTo>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("choose", "1");
-        if let Some(return_to) = return_to {
-            query.append_pair("rd", return_to.as_str());
-        }
-        format!("{}/sign_in?{}", self.prefix, query.finish())
+        self.sign_in_from(return_to.map(ReturnTo::as_str), true)
     }
 
     /// Where a login by `provider` begins, on the way to `return_to`.

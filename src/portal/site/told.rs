@@ -43,7 +43,7 @@ impl Site {
 
     /// `jwks`: the public keys assertions are signed with (RFC 7517).
     pub(super) fn jwks(&self) -> Response<Body> {
-        let mut response = Response::new(Body::full(self.signing.jwks().to_string()));
+        let mut response = Response::new(Body::full(self.asserter.keys().jwks().to_string()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         // Verifiers keep keys for five minutes: the next signing key is published longer than that before it signs.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));

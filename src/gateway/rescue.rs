@@ -1,0 +1,197 @@
+//! Where errors end: each way a request can be turned away gets its status and its words here, once.
+//!
+//! A person gets a page with a way on and a reference number; a program gets JSON with the address of sign-in; neither
+//! gets our internals. What an operator needs is in the log under the same reference.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{self, CONNECTION, WWW_AUTHENTICATE},
+    request::Parts,
+};
+
+use super::{
+    Gate, Seen, Turned,
+    forward::ForwardError,
+    intercept::{self, Answer, Kind},
+    route::NoRoute,
+};
+use crate::{
+    body::Body,
+    config::route::Intercept,
+    portal::{ErrorPage, page},
+    upstream::{Side, UpstreamError},
+};
+
+/// What tells how to answer a request that has been forwarded already, should that fail.
+#[derive(Debug)]
+pub(super) struct Asker {
+    method: Method,
+    headers: [Option<HeaderValue>; TELLING.len()],
+    websocket: bool,
+    forced: Intercept,
+}
+
+/// The fields that tell a page load from a call, and the language.
+const TELLING: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("x-requested-with"),
+];
+
+impl Asker {
+    pub(super) fn of(parts: &Parts, forced: Intercept) -> Self {
+        Self {
+            method: parts.method.clone(),
+            headers: TELLING.map(|name| parts.headers.get(name).cloned()),
+            websocket: parts.headers.contains_key(header::UPGRADE),
+            forced,
+        }
+    }
+
+    /// The request as far as the answer depends on it.
+    pub(super) fn into_parts(self) -> Box<Parts> {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.method;
+        for (name, value) in TELLING.into_iter().zip(self.headers) {
+            if let Some(value) = value {
+                parts.headers.insert(name, value);
+            }
+        }
+        if self.websocket {
+            parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        parts.extensions.insert(Forced(self.forced));
+        Box::new(parts)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Forced(Intercept);
+
+impl Gate {
+    /// Answers a request that was turned away.
+    pub(super) fn rescue(&self, turned: &Turned, parts: &Parts, seen: &mut Seen, reference: &str) -> Response<Body> {
+        seen.denial = Some(reason(turned));
+        log(turned, reference);
+        let forced = parts.extensions.get::<Forced>().map(|forced| forced.0);
+        let forced = forced.unwrap_or_else(|| self.intercept_of(seen));
+        let kind = intercept::kind(&parts.headers, forced);
+        let mut response = match (turned, kind) {
+            // Bare, also for WebSockets that fail in other ways: nobody reads their body.
+            (Turned::SignIn(Answer::Bare), _) => bare(StatusCode::UNAUTHORIZED),
+            (turned, Kind::WebSocket) => bare(ending(turned).status()),
+            (turned, kind) => {
+                let error = self.told(turned, seen, reference);
+                self.site.turned_away(&parts.headers, kind == Kind::Page, &error)
+            }
+        };
+        if let Some(status) = exact_status(turned) {
+            *response.status_mut() = status;
+        }
+        close_where_framing_is_in_doubt(turned, response.headers_mut());
+        response
+    }
+
+    fn intercept_of(&self, seen: &Seen) -> Intercept {
+        let route = seen.route.and_then(|index| self.routes.routes().get(index));
+        route.map_or(Intercept::Auto, |route| route.intercept)
+    }
+
+    fn told(&self, turned: &Turned, seen: &Seen, reference: &str) -> page::Error {
+        let wanted = seen.target.as_ref().map(|target| target.path_and_query().as_str());
+        let session = seen.live.as_ref().map(|live| live.session());
+        page::Error {
+            signed_in_as: session
+                .filter(|_| matches!(turned, Turned::Denied(_)))
+                .map(|session| page::LinkedIdentity::who(&session.profile, session.origin.key.subject.as_str())),
+            retry_url: wanted.filter(|_| matches!(turned, Turned::Store(_) | Turned::Forward(_))).map(str::to_owned),
+            sign_in_url: Some(self.site.sign_in_from(wanted, !matches!(turned, Turned::SignIn(_)))),
+            ..page::Error::new(ending(turned), reference)
+        }
+    }
+}
+
+/// The page of each ending.
+fn ending(turned: &Turned) -> ErrorPage {
+    match turned {
+        Turned::Target(_) | Turned::OwnBody | Turned::ForeignOrigin => ErrorPage::BadRequest,
+        Turned::Route(NoRoute::NotFound) => ErrorPage::NotFound,
+        Turned::Route(_) => ErrorPage::BadRequest,
+        Turned::Store(_) => ErrorPage::StoreUnavailable,
+        Turned::Denied(_) => ErrorPage::NotAllowed,
+        Turned::SignIn(_) => ErrorPage::SignInNeeded,
+        Turned::Assertion(_) => ErrorPage::Internal,
+        Turned::Forward(error) => match error {
+            ForwardError::TooLarge { .. }
+            | ForwardError::UploadStalled(_)
+            | ForwardError::UploadCut
+            | ForwardError::BadUpgrade(_)
+            | ForwardError::UpgradeRefused => ErrorPage::BadRequest,
+            ForwardError::SessionEnded => ErrorPage::SignInNeeded,
+            ForwardError::Upstream(UpstreamError::FirstByteTimeout(_)) => ErrorPage::UpstreamTimedOut,
+            ForwardError::ResponseCut(_) | ForwardError::Upstream(_) => ErrorPage::UpstreamUnavailable,
+        },
+    }
+}
+
+/// A status that says more than the page's own.
+fn exact_status(turned: &Turned) -> Option<StatusCode> {
+    match turned {
+        Turned::ForeignOrigin => Some(StatusCode::FORBIDDEN),
+        Turned::Forward(ForwardError::TooLarge { .. }) => Some(StatusCode::PAYLOAD_TOO_LARGE),
+        Turned::Forward(ForwardError::UploadStalled(_)) => Some(StatusCode::REQUEST_TIMEOUT),
+        _ => None,
+    }
+}
+
+/// A body that was not read to its end leaves bytes nobody has judged (threats 3.4).
+fn close_where_framing_is_in_doubt(turned: &Turned, headers: &mut HeaderMap) {
+    let in_doubt = matches!(
+        turned,
+        Turned::OwnBody | Turned::Forward(ForwardError::TooLarge { .. } | ForwardError::UploadStalled(_) | ForwardError::UploadCut)
+    );
+    if in_doubt {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"brama\""));
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A short, stable word for metrics and the access log.
+pub(super) fn reason(turned: &Turned) -> &'static str {
+    match turned {
+        Turned::Target(_) => "bad_target",
+        Turned::Route(NoRoute::NotFound) => "no_route",
+        Turned::Route(_) => "ambiguous_path",
+        Turned::Store(_) => "store_unavailable",
+        Turned::Denied(denial) => denial.reason(),
+        Turned::SignIn(_) => "not_signed_in",
+        Turned::ForeignOrigin => "foreign_origin",
+        Turned::OwnBody => "bad_body",
+        Turned::Assertion(_) => "no_assertion",
+        Turned::Forward(error) => error.reason(),
+    }
+}
+
+/// Failures are logged once, here; what a client did wrong is no failure of ours.
+fn log(turned: &Turned, reference: &str) {
+    match turned {
+        Turned::Store(error) => tracing::error!(%error, request = reference, "the session store did not answer"),
+        Turned::Assertion(error) => tracing::error!(%error, request = reference, "an assertion could not be signed"),
+        Turned::Forward(error) if error.side() == Side::Upstream => {
+            tracing::warn!(error = error as &dyn std::error::Error, request = reference, "the upstream failed");
+        }
+        Turned::Target(error) => tracing::debug!(%error, request = reference, "a request was refused"),
+        turned => tracing::debug!(reason = reason(turned), request = reference, "a request was turned away"),
+    }
+}
