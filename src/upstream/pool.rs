@@ -40,7 +40,7 @@ pub struct Pool {
 pub(super) struct Lane {
     shelf: Arc<Shelf>,
     slots: Option<Arc<Semaphore>>,
-    multiplexed: RefCell<Option<SendRequest<Body>>>,
+    multiplexed: RefCell<Option<Shared>>,
     /// Held by the one who makes the HTTP/2 connection while the others wait for it.
     dialling: tokio::sync::Mutex<()>,
     /// ALPN chose HTTP/1.1 for this https target: no need to wait for one another.
@@ -62,7 +62,16 @@ pub(super) enum Way {
     /// A connection of its own.
     Single(Connection),
     /// A stream of the shared connection.
-    Multiplexed(SendRequest<Body>),
+    Multiplexed(Shared),
+}
+
+/// The one HTTP/2 connection to a target.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) sender: SendRequest<Body>,
+    /// Tells it from the one before.
+    generation: u64,
+    retired: bool,
 }
 
 /// What kind of way a request needs.
@@ -196,12 +205,12 @@ impl Lane {
     }
 
     async fn shared(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
-        if let Some(sender) = self.live() {
-            return Ok(Way::Multiplexed(sender));
+        if let Some(shared) = self.live() {
+            return Ok(Way::Multiplexed(shared));
         }
         let _dialling = self.dialling.lock().await;
-        if let Some(sender) = self.live() {
-            return Ok(Way::Multiplexed(sender));
+        if let Some(shared) = self.live() {
+            return Ok(Way::Multiplexed(shared));
         }
         if self.declined_h2.get() {
             return self.single(upstream, target, need).await;
@@ -218,12 +227,24 @@ impl Lane {
             .await
             .map_err(|_| UpstreamError::ConnectTimeout(timeout))?
             .map_err(UpstreamError::Reset)?;
-        *self.multiplexed.borrow_mut() = Some(sender.clone());
-        Ok(Way::Multiplexed(sender))
+        let generation = self.multiplexed.borrow().as_ref().map_or(0, |before| before.generation.wrapping_add(1));
+        let shared = Shared { sender, generation, retired: false };
+        *self.multiplexed.borrow_mut() = Some(shared.clone());
+        Ok(Way::Multiplexed(shared))
     }
 
-    fn live(&self) -> Option<SendRequest<Body>> {
-        self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+    /// Takes a shared connection out of use that accepts no more requests (GOAWAY), though it may still be answering.
+    pub(super) fn retire(&self, refused: &Shared) {
+        if let Some(current) = self.multiplexed.borrow_mut().as_mut()
+            && current.generation == refused.generation
+        {
+            current.retired = true;
+        }
+    }
+
+    fn live(&self) -> Option<Shared> {
+        let current = self.multiplexed.borrow();
+        current.as_ref().filter(|shared| !shared.retired && !shared.sender.is_closed()).cloned()
     }
 }
 

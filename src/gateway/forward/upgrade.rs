@@ -24,8 +24,8 @@ pub(super) async fn forward(
     if !websocket {
         return Err(ForwardError::UpgradeRefused);
     }
-    let accept = Accept::expected(request.method(), request.version(), request.headers())
-        .map_err(ForwardError::BadUpgrade)?;
+    let accept =
+        Accept::expected(request.method(), request.version(), request.headers()).map_err(ForwardError::BadUpgrade)?;
     let mut request = request;
     let downstream = hyper::upgrade::on(&mut request);
     let options = SendOptions {
