@@ -28,11 +28,19 @@ use crate::{body::Body, config::upstream::Protocol};
 /// The connections of one worker to all upstreams. Stays on its thread; needs a `LocalSet` or local runtime around it.
 #[derive(Debug, Default)]
 pub struct Pool {
-    // Few upstreams: a scan by address beats hashing. `Weak` keeps the address from being used again.
-    upstreams: RefCell<Vec<(Weak<Upstream>, Rc<[Lane]>)>>,
+    // Few upstreams: a scan beats hashing.
+    upstreams: RefCell<Vec<Known>>,
     sweeping: Cell<bool>,
     turn: Cell<usize>,
     _stays_on_its_thread: PhantomData<Rc<()>>,
+}
+
+/// The connections to one upstream.
+#[derive(Debug)]
+struct Known {
+    // `Weak` keeps the address, by which it is found, from being used again.
+    upstream: Weak<Upstream>,
+    lanes: Rc<[Lane]>,
 }
 
 /// The connections to one target.
@@ -100,21 +108,21 @@ impl Pool {
     /// The lanes of `upstream`, one per target.
     pub(super) fn lanes(self: &Rc<Self>, upstream: &Arc<Upstream>) -> Rc<[Lane]> {
         let wanted = Arc::as_ptr(upstream);
-        if let Some((_, lanes)) = self.upstreams.borrow().iter().find(|(known, _)| known.as_ptr() == wanted) {
-            return Rc::clone(lanes);
+        if let Some(known) = self.upstreams.borrow().iter().find(|known| known.upstream.as_ptr() == wanted) {
+            return Rc::clone(&known.lanes);
         }
         let lanes: Rc<[Lane]> = upstream.targets.iter().map(|_| Lane::new(upstream)).collect();
         let mut upstreams = self.upstreams.borrow_mut();
         // A reload replaced these; their idle connections close with them.
-        upstreams.retain(|(known, _)| known.strong_count() > 0);
-        upstreams.push((Arc::downgrade(upstream), Rc::clone(&lanes)));
+        upstreams.retain(|known| known.upstream.strong_count() > 0);
+        upstreams.push(Known { upstream: Arc::downgrade(upstream), lanes: Rc::clone(&lanes) });
         self.keep_sweeping();
         lanes
     }
 
     /// Idle HTTP/1 connections held now, all upstreams together.
     pub fn idle(&self) -> usize {
-        self.upstreams.borrow().iter().flat_map(|(_, lanes)| lanes.iter()).map(|lane| lane.shelf.lock().len()).sum()
+        self.upstreams.borrow().iter().flat_map(|known| known.lanes.iter()).map(|lane| lane.shelf.lock().len()).sum()
     }
 
     /// Closes what has lain idle too long, now and then, for as long as the pool lives.
@@ -134,8 +142,8 @@ impl Pool {
 
     fn sweep(&self) {
         let mut upstreams = self.upstreams.borrow_mut();
-        upstreams.retain(|(known, _)| known.strong_count() > 0);
-        upstreams.iter().flat_map(|(_, lanes)| lanes.iter()).for_each(|lane| lane.shelf.sweep());
+        upstreams.retain(|known| known.upstream.strong_count() > 0);
+        upstreams.iter().flat_map(|known| known.lanes.iter()).for_each(|lane| lane.shelf.sweep());
     }
 }
 

@@ -7,6 +7,8 @@ use http::{
     header::{CONNECTION, UPGRADE},
 };
 
+use http_body::Body as _;
+
 use super::{ForwardError, ForwardSettings, Passage, message, tunnel, websocket::Accept};
 use crate::{
     body::Body,
@@ -23,6 +25,10 @@ pub(super) async fn forward(
     let ForwardSettings { websocket, first_byte_timeout, websocket_idle_timeout, .. } = passage.settings;
     if !websocket {
         return Err(ForwardError::UpgradeRefused);
+    }
+    if !request.body().is_end_stream() {
+        // Its bytes would be taken for the first frames.
+        return Err(ForwardError::BadUpgrade("a WebSocket is asked for without a body"));
     }
     let accept =
         Accept::expected(request.method(), request.version(), request.headers()).map_err(ForwardError::BadUpgrade)?;

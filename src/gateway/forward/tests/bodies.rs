@@ -59,6 +59,29 @@ async fn a_body_that_is_too_large_is_refused_at_once_or_cut() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_upload_ended_passes_and_its_connection_is_not_used_again() {
+    local(async {
+        let early = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno";
+        let app = RawApp::start(move |nth| match nth {
+            0 => vec![Step::Head, say(early), Step::WaitClosed],
+            _ => vec![Step::Head, say(OK), Step::WaitClosed],
+        })
+        .await;
+        let gate = Gate::before(&app).await;
+        let mut client = gate.dial().await;
+        client.say("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\nhalf").await;
+        let heard = client.hear("no").await;
+        assert!(heard.starts_with("HTTP/1.1 403"), "{heard}");
+        within_moments(app.closed(1)).await;
+        let mut client = gate.dial().await;
+        client.say(GET).await;
+        assert!(client.hear("ok").await.starts_with("HTTP/1.1 200"));
+        assert_eq!(app.connections(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_upload_that_stalls_is_given_up_and_one_that_is_slow_is_not() {
     local(async {
         let app = RawApp::start(|_| vec![Step::Head, Step::WaitClosed]).await;

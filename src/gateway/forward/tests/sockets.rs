@@ -130,9 +130,16 @@ async fn a_broken_handshake_never_reaches_the_app() {
     local(async {
         let app = RawApp::start(|_| vec![Step::Head]).await;
         let gate = Gate::before(&app).await;
-        let mut client = gate.dial().await;
-        client.say(format!("{ASK}c2hvcnQ=\r\n\r\n")).await;
-        assert!(client.hear("\r\n\r\n").await.contains("x-reason: bad_upgrade\r\n"));
+        for wrong in [
+            format!("{ASK}c2hvcnQ=\r\n\r\n"),
+            format!("{ASK}{KEY}\r\nsec-websocket-key: {KEY}\r\n\r\n"),
+            format!("{ASK}{KEY}\r\ncontent-length: 4\r\n\r\nbody"),
+        ] {
+            let mut client = gate.dial().await;
+            client.say(&wrong).await;
+            let heard = client.hear("\r\n\r\n").await;
+            assert!(heard.contains("x-reason: bad_upgrade\r\n"), "{heard} to {wrong}");
+        }
         assert_eq!(app.connections(), 0);
     })
     .await;
