@@ -6,7 +6,6 @@ use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{CONNECTION, UPGRADE},
 };
-
 use http_body::Body as _;
 
 use super::{ForwardError, ForwardSettings, Passage, message, tunnel, websocket::Accept};

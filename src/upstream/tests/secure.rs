@@ -159,6 +159,10 @@ async fn alpn_decides_between_http_2_and_http_1() {
                 let told = text(&pool, &upstream, Method::GET).await.unwrap();
                 assert_eq!(told, format!("{expected} app.example /path 0"));
             }
+            // What may become a WebSocket goes over HTTP/1.1 even where HTTP/2 is chosen for the rest.
+            let options = SendOptions { upgrade: true, ..SendOptions::default() };
+            let response = send(&pool, &upstream, request(Method::GET), &options).await.unwrap();
+            assert_eq!(read(response.into_body()).await.unwrap(), "HTTP/1.1 app.example /path 0");
         }
     })
     .await;
