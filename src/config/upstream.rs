@@ -54,8 +54,7 @@ pub struct Target {
     pub address: Address,
 }
 
-const TARGET_SAYS: &str =
-    "an address such as \"http://10.0.0.1:8080\", \"https://app.internal\", \"h2c://10.0.0.1:50051\" or \"unix:/run/app.sock\"";
+const TARGET_SAYS: &str = "an address such as \"http://10.0.0.1:8080\", \"https://app.internal\", \"h2c://10.0.0.1:50051\" or \"unix:/run/app.sock\"";
 
 impl Target {
     /// Reads the text of a target.
@@ -141,7 +140,10 @@ impl Value for Target {
         }
     }
     fn shape() -> Shape {
-        Shape::Leaf { says: TARGET_SAYS, schema: json!({"type": "string", "pattern": "^(https?://|h2c://|unix(\\+h2c)?:/)"}) }
+        Shape::Leaf {
+            says: TARGET_SAYS,
+            schema: json!({"type": "string", "pattern": "^(https?://|h2c://|unix(\\+h2c)?:/)"}),
+        }
     }
     fn show(&self) -> Option<String> {
         Some(format!("\"{self}\""))

@@ -50,15 +50,12 @@ pub(super) struct Failure {
     pub(super) untouched: bool,
 }
 
-/// More fields than any honest response has.
-const MAX_FIELDS: usize = 100;
-
 impl Connection {
     /// Speaks HTTP/1.1 over `stream`, reading at most `buffer_bytes` ahead.
     pub(super) async fn open(stream: Stream, buffer_bytes: usize) -> hyper::Result<Self> {
         let head = stream.head_watch();
         let (sender, connection) =
-            http1::Builder::new().max_buf_size(buffer_bytes).max_headers(MAX_FIELDS).handshake(TokioIo::new(stream)).await?;
+            http1::Builder::new().max_buf_size(buffer_bytes).handshake(TokioIo::new(stream)).await?;
         let driver = tokio::task::spawn_local(async move {
             // How it ended is told to whoever waits for a response; nobody else minds.
             let _ = connection.with_upgrades().await;

@@ -81,10 +81,7 @@ impl UpstreamError {
 
     /// True when the app cannot have seen the request, whatever its method: no connection was made.
     pub fn retry_is_safe(&self) -> bool {
-        matches!(
-            self,
-            Self::NoHealthyTarget | Self::Busy | Self::Connect(_) | Self::ConnectTimeout(_) | Self::Tls(_)
-        )
+        matches!(self, Self::NoHealthyTarget | Self::Busy | Self::Connect(_) | Self::ConnectTimeout(_) | Self::Tls(_))
     }
 
     /// What the request's body reported, when it was the body that failed.

@@ -98,12 +98,7 @@ async fn driven(
     }
 }
 
-fn question(
-    upstream: &Upstream,
-    target: &Target,
-    path: &str,
-    over_h2: bool,
-) -> Result<Request<Body>, UpstreamError> {
+fn question(upstream: &Upstream, target: &Target, path: &str, over_h2: bool) -> Result<Request<Body>, UpstreamError> {
     let host = match &upstream.config.host {
         HostHeader::Fixed(host) => host,
         HostHeader::Pass | HostHeader::Target => target.host(),

@@ -43,9 +43,10 @@ mod stall;
 mod stream;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
+pub(crate) use self::{body::ReadyBody, stall::Stall};
 pub use self::{
     body::ResponseBody,
     error::{Side, UpstreamError},
@@ -55,7 +56,6 @@ pub use self::{
     send::{SendOptions, send},
     target::Target,
 };
-pub(crate) use self::{body::ReadyBody, stall::Stall};
 
 /// One app and its targets, shared by all workers.
 #[derive(Debug)]

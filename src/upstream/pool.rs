@@ -28,11 +28,19 @@ use crate::{body::Body, config::upstream::Protocol};
 /// The connections of one worker to all upstreams. Stays on its thread; needs a `LocalSet` or local runtime around it.
 #[derive(Debug, Default)]
 pub struct Pool {
-    // Few upstreams: a scan by address beats hashing. `Weak` keeps the address from being used again.
-    upstreams: RefCell<Vec<(Weak<Upstream>, Rc<[Lane]>)>>,
+    // Few upstreams: a scan beats hashing.
+    upstreams: RefCell<Vec<Known>>,
     sweeping: Cell<bool>,
     turn: Cell<usize>,
     _stays_on_its_thread: PhantomData<Rc<()>>,
+}
+
+/// The connections to one upstream.
+#[derive(Debug)]
+struct Known {
+    // `Weak` keeps the address, by which it is found, from being used again.
+    upstream: Weak<Upstream>,
+    lanes: Rc<[Lane]>,
 }
 
 /// The connections to one target.
@@ -40,7 +48,7 @@ pub struct Pool {
 pub(super) struct Lane {
     shelf: Arc<Shelf>,
     slots: Option<Arc<Semaphore>>,
-    multiplexed: RefCell<Option<SendRequest<Body>>>,
+    multiplexed: RefCell<Option<Shared>>,
     /// Held by the one who makes the HTTP/2 connection while the others wait for it.
     dialling: tokio::sync::Mutex<()>,
     /// ALPN chose HTTP/1.1 for this https target: no need to wait for one another.
@@ -62,7 +70,16 @@ pub(super) enum Way {
     /// A connection of its own.
     Single(Connection),
     /// A stream of the shared connection.
-    Multiplexed(SendRequest<Body>),
+    Multiplexed(Shared),
+}
+
+/// The one HTTP/2 connection to a target.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) sender: SendRequest<Body>,
+    /// Tells it from the one before.
+    generation: u64,
+    retired: bool,
 }
 
 /// What kind of way a request needs.
@@ -91,21 +108,21 @@ impl Pool {
     /// The lanes of `upstream`, one per target.
     pub(super) fn lanes(self: &Rc<Self>, upstream: &Arc<Upstream>) -> Rc<[Lane]> {
         let wanted = Arc::as_ptr(upstream);
-        if let Some((_, lanes)) = self.upstreams.borrow().iter().find(|(known, _)| known.as_ptr() == wanted) {
-            return Rc::clone(lanes);
+        if let Some(known) = self.upstreams.borrow().iter().find(|known| known.upstream.as_ptr() == wanted) {
+            return Rc::clone(&known.lanes);
         }
         let lanes: Rc<[Lane]> = upstream.targets.iter().map(|_| Lane::new(upstream)).collect();
         let mut upstreams = self.upstreams.borrow_mut();
         // A reload replaced these; their idle connections close with them.
-        upstreams.retain(|(known, _)| known.strong_count() > 0);
-        upstreams.push((Arc::downgrade(upstream), Rc::clone(&lanes)));
+        upstreams.retain(|known| known.upstream.strong_count() > 0);
+        upstreams.push(Known { upstream: Arc::downgrade(upstream), lanes: Rc::clone(&lanes) });
         self.keep_sweeping();
         lanes
     }
 
     /// Idle HTTP/1 connections held now, all upstreams together.
     pub fn idle(&self) -> usize {
-        self.upstreams.borrow().iter().flat_map(|(_, lanes)| lanes.iter()).map(|lane| lane.shelf.lock().len()).sum()
+        self.upstreams.borrow().iter().flat_map(|known| known.lanes.iter()).map(|lane| lane.shelf.lock().len()).sum()
     }
 
     /// Closes what has lain idle too long, now and then, for as long as the pool lives.
@@ -125,8 +142,8 @@ impl Pool {
 
     fn sweep(&self) {
         let mut upstreams = self.upstreams.borrow_mut();
-        upstreams.retain(|(known, _)| known.strong_count() > 0);
-        upstreams.iter().flat_map(|(_, lanes)| lanes.iter()).for_each(|lane| lane.shelf.sweep());
+        upstreams.retain(|known| known.upstream.strong_count() > 0);
+        upstreams.iter().flat_map(|known| known.lanes.iter()).for_each(|lane| lane.shelf.sweep());
     }
 }
 
@@ -196,12 +213,12 @@ impl Lane {
     }
 
     async fn shared(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
-        if let Some(sender) = self.live() {
-            return Ok(Way::Multiplexed(sender));
+        if let Some(shared) = self.live() {
+            return Ok(Way::Multiplexed(shared));
         }
         let _dialling = self.dialling.lock().await;
-        if let Some(sender) = self.live() {
-            return Ok(Way::Multiplexed(sender));
+        if let Some(shared) = self.live() {
+            return Ok(Way::Multiplexed(shared));
         }
         if self.declined_h2.get() {
             return self.single(upstream, target, need).await;
@@ -218,12 +235,24 @@ impl Lane {
             .await
             .map_err(|_| UpstreamError::ConnectTimeout(timeout))?
             .map_err(UpstreamError::Reset)?;
-        *self.multiplexed.borrow_mut() = Some(sender.clone());
-        Ok(Way::Multiplexed(sender))
+        let generation = self.multiplexed.borrow().as_ref().map_or(0, |before| before.generation.wrapping_add(1));
+        let shared = Shared { sender, generation, retired: false };
+        *self.multiplexed.borrow_mut() = Some(shared.clone());
+        Ok(Way::Multiplexed(shared))
     }
 
-    fn live(&self) -> Option<SendRequest<Body>> {
-        self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+    /// Takes a shared connection out of use that accepts no more requests (GOAWAY), though it may still be answering.
+    pub(super) fn retire(&self, refused: &Shared) {
+        if let Some(current) = self.multiplexed.borrow_mut().as_mut()
+            && current.generation == refused.generation
+        {
+            current.retired = true;
+        }
+    }
+
+    fn live(&self) -> Option<Shared> {
+        let current = self.multiplexed.borrow();
+        current.as_ref().filter(|shared| !shared.retired && !shared.sender.is_closed()).cloned()
     }
 }
 

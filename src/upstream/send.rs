@@ -18,7 +18,7 @@ use super::{
     connect::Purpose,
     connection::Connection,
     error::UpstreamError,
-    pool::{Lane, Need, Pool, Way},
+    pool::{Lane, Need, Pool, Shared, Way},
     progress::Progress,
     target::Target,
 };
@@ -74,11 +74,16 @@ pub async fn send(
         if !failed.was_stale {
             turn.avoid = Some(index);
         }
-        if !(failed.was_stale && failed.unsent) {
+        // Going round a closed connection once is no second try: nothing was sent.
+        if fresh || !(failed.was_stale && failed.unsent) {
             let Some(left) = retries.checked_sub(1) else { return Err(failed.error) };
             retries = left;
         }
-        tracing::debug!(upstream.target = target.name(), reason = failed.error.reason(), "upstream request tried again");
+        tracing::debug!(
+            upstream.target = target.name(),
+            reason = failed.error.reason(),
+            "upstream request tried again"
+        );
         fresh = true;
         request = again;
     }
@@ -125,8 +130,7 @@ impl Attempt<'_> {
             Ok(slot) => slot,
             Err(error) => return Err(Failed::before_sending(error, request)),
         };
-        let counted =
-            (config.balance == Balance::LeastConnections).then(|| Counted::new(self.upstream, self.index));
+        let counted = (config.balance == Balance::LeastConnections).then(|| Counted::new(self.upstream, self.index));
         let lease = Lease::new(slot, counted);
         let purpose = if self.options.upgrade { Purpose::Upgrade } else { Purpose::Requests };
         let way = match self.lane.way(self.upstream, self.target, Need { purpose, fresh: self.fresh }).await {
@@ -141,7 +145,7 @@ impl Attempt<'_> {
         }
         let outcome = match way {
             Way::Single(connection) => self.over_single(connection, request, lease).await,
-            Way::Multiplexed(sender) => self.over_multiplexed(sender, request, lease).await,
+            Way::Multiplexed(shared) => self.over_multiplexed(shared, request, lease).await,
         };
         match &outcome {
             Ok(_) => self.target.succeeded(),
@@ -183,14 +187,17 @@ impl Attempt<'_> {
 
     async fn over_multiplexed(
         &self,
-        mut sender: hyper::client::conn::http2::SendRequest<Body>,
+        mut shared: Shared,
         request: Request<Body>,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
-        let sent = self.within_time(sender.try_send_request(request)).await.map_err(Failed::for_good)?;
+        let sent = self.within_time(shared.sender.try_send_request(request)).await.map_err(Failed::for_good)?;
         let response = sent.map_err(|mut failure| {
             let again = failure.take_message();
             let unsent = again.is_some();
+            if unsent {
+                self.lane.retire(&shared);
+            }
             Failed { error: UpstreamError::from_hyper(failure.into_error()), again, unsent, was_stale: unsent }
         })?;
         check(&response, false).map_err(Failed::for_good)?;

@@ -25,7 +25,8 @@ impl Tls {
     /// Reads the files the configuration names.
     pub(super) fn open(config: &config::Upstream) -> Result<Self, BuildError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
         let builder = if config.dangerous_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         } else {

@@ -54,9 +54,7 @@ impl HttpBody for Download {
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             // A body that never makes us wait must end with its session too.
-            Poll::Ready(Some(Ok(_))) if this.cancel.is_cancelled() => {
-                Poll::Ready(Some(Err(BodyError::SessionEnded)))
-            }
+            Poll::Ready(Some(Ok(_))) if this.cancel.is_cancelled() => Poll::Ready(Some(Err(BodyError::SessionEnded))),
             Poll::Pending => this.poll_cancelled(cx).map(|()| Some(Err(BodyError::SessionEnded))),
             ready => ready,
         }

@@ -6,9 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 
 /// What the hop-by-hop fields of a request asked for, kept after they are gone.
@@ -153,8 +151,31 @@ mod tests {
     fn what_connection_names_and_the_fixed_set_go() {
         for (fields, expected) in [
             (vec![("connection", "keep-alive"), ("keep-alive", "5"), ("a", "1")], vec!["a"]),
-            (vec![("connection", "x-one, X-Two ,,"), ("connection", "x-three"), ("x-one", "1"), ("x-two", "2"), ("x-three", "3"), ("a", "1")], vec!["a"]),
-            (vec![("te", "trailers"), ("trailer", "x"), ("transfer-encoding", "chunked"), ("upgrade", "h2c"), ("http2-settings", "x"), ("proxy-connection", "close"), ("proxy-authorization", "x"), ("proxy-authenticate", "x"), ("expect", "100-continue")], vec![]),
+            (
+                vec![
+                    ("connection", "x-one, X-Two ,,"),
+                    ("connection", "x-three"),
+                    ("x-one", "1"),
+                    ("x-two", "2"),
+                    ("x-three", "3"),
+                    ("a", "1"),
+                ],
+                vec!["a"],
+            ),
+            (
+                vec![
+                    ("te", "trailers"),
+                    ("trailer", "x"),
+                    ("transfer-encoding", "chunked"),
+                    ("upgrade", "h2c"),
+                    ("http2-settings", "x"),
+                    ("proxy-connection", "close"),
+                    ("proxy-authorization", "x"),
+                    ("proxy-authenticate", "x"),
+                    ("expect", "100-continue"),
+                ],
+                vec![],
+            ),
             (vec![("connection", "not a token"), ("a", "1")], vec!["a"]),
         ] {
             assert_eq!(left(&fields), expected, "{fields:?}");
@@ -164,9 +185,20 @@ mod tests {
     #[test]
     fn connection_cannot_name_away_what_says_who_is_calling() {
         let fields = [
-            ("connection", "host, cookie, authorization, x-forwarded-for, X-Forwarded-User, x-real-ip, forwarded, content-length, content-type, sec-fetch-mode"),
-            ("host", "h"), ("cookie", "c"), ("authorization", "a"), ("x-forwarded-for", "1"), ("x-forwarded-user", "u"),
-            ("x-real-ip", "1"), ("forwarded", "f"), ("content-length", "1"), ("content-type", "t"), ("sec-fetch-mode", "m"),
+            (
+                "connection",
+                "host, cookie, authorization, x-forwarded-for, X-Forwarded-User, x-real-ip, forwarded, content-length, content-type, sec-fetch-mode",
+            ),
+            ("host", "h"),
+            ("cookie", "c"),
+            ("authorization", "a"),
+            ("x-forwarded-for", "1"),
+            ("x-forwarded-user", "u"),
+            ("x-real-ip", "1"),
+            ("forwarded", "f"),
+            ("content-length", "1"),
+            ("content-type", "t"),
+            ("sec-fetch-mode", "m"),
         ];
         assert_eq!(left(&fields).len(), fields.len() - 1);
     }

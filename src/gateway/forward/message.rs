@@ -100,7 +100,10 @@ mod tests {
         assert_eq!(request.headers()[HOST], "app.example");
         assert_eq!(request.uri(), "/a%2Fb?x=1");
         let request = made(Request::get("/a?b").header("host", "app"), Body::Empty);
-        assert_eq!((request.uri().to_string().as_str(), &request.headers()[HOST]), ("/a?b", &HeaderValue::from_static("app")));
+        assert_eq!(
+            (request.uri().to_string().as_str(), &request.headers()[HOST]),
+            ("/a?b", &HeaderValue::from_static("app"))
+        );
     }
 
     #[test]
@@ -129,12 +132,9 @@ mod tests {
 
     #[test]
     fn a_length_stays_only_where_no_body_follows() {
-        for (method, status, stays) in [
-            (Method::GET, 200, false),
-            (Method::HEAD, 200, true),
-            (Method::GET, 304, true),
-            (Method::GET, 204, false),
-        ] {
+        for (method, status, stays) in
+            [(Method::GET, 200, false), (Method::HEAD, 200, true), (Method::GET, 304, true), (Method::GET, 204, false)]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
             clean_response(&mut headers, StatusCode::from_u16(status).unwrap(), &method);

@@ -16,8 +16,8 @@
 //!   the message were whole.
 //! * When the session ends, its streams and WebSockets end with it.
 //!
-//! What is deliberately absent: identity fields (`enrich`), status codes and pages for failures (`rescue`), and `Via`,
-//! which would tell strangers what stands here.
+//! What is deliberately absent: identity fields (`enrich`), status codes and pages for failures (`rescue`), interim
+//! responses (1xx) of the app, which end here, and `Via`, which would tell strangers what stands here.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 

@@ -148,7 +148,9 @@ impl OneWay {
 mod tests {
     use super::*;
 
-    async fn through(idle: Duration) -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
+    async fn through(
+        idle: Duration,
+    ) -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::JoinHandle<io::Result<()>>) {
         let (client, downstream) = tokio::io::duplex(1024);
         let (app, upstream) = tokio::io::duplex(1024);
         let mut tunnel = Tunnel::new(downstream, upstream, idle);

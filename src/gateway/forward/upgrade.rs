@@ -6,6 +6,7 @@ use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{CONNECTION, UPGRADE},
 };
+use http_body::Body as _;
 
 use super::{ForwardError, ForwardSettings, Passage, message, tunnel, websocket::Accept};
 use crate::{
@@ -24,8 +25,12 @@ pub(super) async fn forward(
     if !websocket {
         return Err(ForwardError::UpgradeRefused);
     }
-    let accept = Accept::expected(request.method(), request.version(), request.headers())
-        .map_err(ForwardError::BadUpgrade)?;
+    if !request.body().is_end_stream() {
+        // Its bytes would be taken for the first frames.
+        return Err(ForwardError::BadUpgrade("a WebSocket is asked for without a body"));
+    }
+    let accept =
+        Accept::expected(request.method(), request.version(), request.headers()).map_err(ForwardError::BadUpgrade)?;
     let mut request = request;
     let downstream = hyper::upgrade::on(&mut request);
     let options = SendOptions {

@@ -32,11 +32,7 @@ struct Upload {
 
 /// Puts the limits on a body: at most `limit` bytes (0: any number), never silent for longer than `stall`. A body that
 /// is empty or all there passes as it is. The second value tells when the body last moved.
-pub(super) fn limited(
-    body: Body,
-    limit: u64,
-    stall: Duration,
-) -> Result<(Body, Option<Arc<Progress>>), ForwardError> {
+pub(super) fn limited(body: Body, limit: u64, stall: Duration) -> Result<(Body, Option<Arc<Progress>>), ForwardError> {
     let limit = if limit == 0 { u64::MAX } else { limit };
     // What is announced is refused before a byte of it is read (RFC 9110, 15.5.14).
     if body.size_hint().lower() > limit {

@@ -8,7 +8,7 @@ use crate::config::upstream::Balance;
 async fn named(name: &'static str) -> RawApp {
     RawApp::start(move |_| {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len());
-        std::iter::repeat_n([Step::Head, send(&answer)], 50).flatten().collect()
+        std::iter::repeat_n([Step::Head, say(&answer)], 50).flatten().collect()
     })
     .await
 }
@@ -85,11 +85,12 @@ async fn a_target_that_fails_rests_and_recovers() {
         assert!(!upstream.targets()[0].is_healthy(), "it failed twice");
 
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        let back = RawApp::on(listener, |_| vec![Step::Head, send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na")]);
+        let back = RawApp::on(listener, |_| vec![Step::Head, say("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na")]);
         assert_eq!(text(&pool, &upstream, Method::GET).await.unwrap(), "b");
         assert_eq!(back.connections(), 0, "it still rests");
         tokio::time::sleep(Duration::from_millis(320)).await;
-        let told = text(&pool, &upstream, Method::GET).await.unwrap() + &text(&pool, &upstream, Method::GET).await.unwrap();
+        let told =
+            text(&pool, &upstream, Method::GET).await.unwrap() + &text(&pool, &upstream, Method::GET).await.unwrap();
         assert!(told.contains('a'), "{told}");
         assert!(upstream.targets()[0].is_healthy());
     })
@@ -103,7 +104,7 @@ async fn probes_take_a_sick_target_out_and_bring_it_back() {
         let answer = Rc::clone(&well);
         let app = RawApp::start(move |_| {
             let status = if answer.get() { "204 No Content" } else { "503 Service Unavailable" };
-            vec![Step::Head, send(&format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))]
+            vec![Step::Head, say(&format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))]
         })
         .await;
         let upstream = upstream(&[&app.url()], |config| {

@@ -4,7 +4,7 @@ use super::{raw::*, *};
 
 async fn outcome_of(answer: &str) -> &'static str {
     let answer = answer.to_owned();
-    let app = RawApp::start(move |_| vec![Step::Head, send(&answer), Step::WaitClosed]).await;
+    let app = RawApp::start(move |_| vec![Step::Head, say(&answer), Step::WaitClosed]).await;
     let upstream = upstream(&[&app.url()], |config| config.first_byte_timeout = Duration::from_secs(2));
     reason(ask(&Pool::new(), &upstream, Method::GET).await)
 }
@@ -48,7 +48,7 @@ async fn a_truncated_body_is_an_error() {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n",
         ] {
-            let app = RawApp::start(move |_| vec![Step::Head, send(answer)]).await;
+            let app = RawApp::start(move |_| vec![Step::Head, say(answer)]).await;
             let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
             let response = ask(&pool, &upstream, Method::GET).await.unwrap();
             assert!(matches!(read(response.into_body()).await, Err(BodyError::Cut(_))), "{answer}");
@@ -63,8 +63,8 @@ async fn surplus_bytes_retire_the_connection() {
     local(async {
         let surplus = format!("{OK}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged");
         let app = RawApp::start(move |nth| match nth {
-            0 => vec![Step::Head, send(&surplus), Step::WaitClosed],
-            _ => vec![Step::Head, send(OK), Step::WaitClosed],
+            0 => vec![Step::Head, say(&surplus), Step::WaitClosed],
+            _ => vec![Step::Head, say(OK), Step::WaitClosed],
         })
         .await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
@@ -81,8 +81,8 @@ async fn a_response_that_comes_before_its_request_is_never_taken_for_the_answer(
     local(async {
         let forged = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged";
         let app = RawApp::start(move |nth| match nth {
-            0 => vec![Step::Head, send(OK), Step::Pause(Duration::from_millis(20)), send(forged), Step::WaitClosed],
-            _ => vec![Step::Head, send(OK), Step::WaitClosed],
+            0 => vec![Step::Head, say(OK), Step::Pause(Duration::from_millis(20)), say(forged), Step::WaitClosed],
+            _ => vec![Step::Head, say(OK), Step::WaitClosed],
         })
         .await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
@@ -98,7 +98,7 @@ async fn a_response_that_comes_before_its_request_is_never_taken_for_the_answer(
 async fn interim_responses_are_stepped_over_but_not_without_end() {
     local(async {
         let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
-        let app = RawApp::start(move |_| vec![Step::Head, send(interim), send(interim), send(OK)]).await;
+        let app = RawApp::start(move |_| vec![Step::Head, say(interim), say(interim), say(OK)]).await;
         let upstream_of_some = upstream(&[&app.url()], |_| {});
         assert_eq!(text(&Pool::new(), &upstream_of_some, Method::GET).await.unwrap(), "ok");
         let app = RawApp::start(|_| vec![Step::Head, Step::Endless(b"HTTP/1.1 100 Continue\r\n\r\n")]).await;
@@ -112,7 +112,8 @@ async fn interim_responses_are_stepped_over_but_not_without_end() {
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
     local(async {
-        let app = RawApp::start(|_| vec![Step::Head, send("HTTP/1.1 200 OK\r\nx: "), Step::Endless(&[b'x'; 4096])]).await;
+        let app =
+            RawApp::start(|_| vec![Step::Head, say("HTTP/1.1 200 OK\r\nx: "), Step::Endless(&[b'x'; 4096])]).await;
         let upstream = upstream(&[&app.url()], |_| {});
         assert_eq!(reason(ask(&Pool::new(), &upstream, Method::GET).await), "bad_response");
     })
@@ -129,7 +130,7 @@ async fn silence_before_and_within_a_response_has_an_end() {
         assert_eq!(app.connections(), 1, "an app that is slow is not asked twice");
 
         let part = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\npart";
-        let app = RawApp::start(move |_| vec![Step::Head, send(part), Step::WaitClosed]).await;
+        let app = RawApp::start(move |_| vec![Step::Head, say(part), Step::WaitClosed]).await;
         let stalling = upstream(&[&app.url()], |config| config.idle_timeout = Duration::from_millis(50));
         let response = ask(&Pool::new(), &stalling, Method::GET).await.unwrap();
         assert!(matches!(read(response.into_body()).await, Err(BodyError::Stalled(_))));

@@ -36,7 +36,7 @@ pub(crate) enum Step {
     WaitClosed,
 }
 
-pub(crate) fn send(text: &str) -> Step {
+pub(crate) fn say(text: &str) -> Step {
     Step::Send(text.as_bytes().to_vec())
 }
 

@@ -5,8 +5,8 @@ use super::{raw::*, *};
 /// An app that answers once and then closes, without a byte, on the next request of the same connection.
 async fn closes_on_second() -> RawApp {
     RawApp::start(|nth| match nth {
-        0 => vec![Step::Head, send(OK), Step::Head],
-        _ => vec![Step::Head, send(OK), Step::WaitClosed],
+        0 => vec![Step::Head, say(OK), Step::Head],
+        _ => vec![Step::Head, say(OK), Step::WaitClosed],
     })
     .await
 }
@@ -55,7 +55,7 @@ async fn an_idempotent_request_with_a_body_is_not_repeated() {
 #[tokio::test]
 async fn not_even_a_get_is_repeated_once_an_answer_began_or_on_a_new_connection() {
     local(async {
-        let app = RawApp::start(|_| vec![Step::Head, send(OK), Step::Head, send("HTTP/1.1 2")]).await;
+        let app = RawApp::start(|_| vec![Step::Head, say(OK), Step::Head, say("HTTP/1.1 2")]).await;
         let (pool, begun) = (Pool::new(), upstream(&[&app.url()], |_| {}));
         text(&pool, &begun, Method::GET).await.unwrap();
         assert_eq!(reason(ask(&pool, &begun, Method::GET).await), "reset");
@@ -84,7 +84,7 @@ async fn without_retries_nothing_is_repeated() {
 #[tokio::test]
 async fn when_no_connection_can_be_made_another_target_gets_the_request_whatever_its_method() {
     local(async {
-        let app = RawApp::start(|_| vec![Step::Head, send(OK)]).await;
+        let app = RawApp::start(|_| vec![Step::Head, say(OK)]).await;
         let dead = format!("http://{}", nobody().await);
         let (pool, upstream) = (Pool::new(), upstream(&[&dead, &app.url()], |config| config.max_fails = 0));
         for _ in 0..4 {

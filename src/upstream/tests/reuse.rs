@@ -14,7 +14,7 @@ async fn one_connection_serves_request_after_request_however_the_response_ends()
                 "HTTP/1.1 304 Not Modified\r\ncontent-length: 700\r\n\r\n",
                 OK,
             ];
-            answers.iter().flat_map(|answer| [Step::Head, send(answer)]).chain([Step::WaitClosed]).collect()
+            answers.iter().flat_map(|answer| [Step::Head, say(answer)]).chain([Step::WaitClosed]).collect()
         })
         .await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
@@ -32,7 +32,7 @@ async fn one_connection_serves_request_after_request_however_the_response_ends()
 async fn a_response_to_head_leaves_the_connection_in_order() {
     local(async {
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 700\r\n\r\n";
-        let app = RawApp::start(move |_| vec![Step::Head, send(head), Step::Head, send(OK), Step::WaitClosed]).await;
+        let app = RawApp::start(move |_| vec![Step::Head, say(head), Step::Head, say(OK), Step::WaitClosed]).await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
         let response = ask(&pool, &upstream, Method::HEAD).await.unwrap();
         assert_eq!(response.headers()["content-length"], "700");
@@ -47,7 +47,7 @@ async fn a_response_to_head_leaves_the_connection_in_order() {
 async fn a_body_dropped_early_closes_the_connection_at_once() {
     local(async {
         let part = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\npart";
-        let app = RawApp::start(move |_| vec![Step::Head, send(part), Step::WaitClosed]).await;
+        let app = RawApp::start(move |_| vec![Step::Head, say(part), Step::WaitClosed]).await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
         let mut response = ask(&pool, &upstream, Method::GET).await.unwrap();
         response.body_mut().frame().await.unwrap().unwrap();
@@ -75,11 +75,12 @@ async fn connections_closed_or_too_old_are_not_used() {
     local(async {
         // The first closes right after its answer; the second stays but is kept for a moment only.
         let app = RawApp::start(|nth| match nth {
-            0 => vec![Step::Head, send(OK)],
-            _ => vec![Step::Head, send(OK), Step::WaitClosed],
+            0 => vec![Step::Head, say(OK)],
+            _ => vec![Step::Head, say(OK), Step::WaitClosed],
         })
         .await;
-        let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |config| config.keep_alive = Duration::from_millis(40)));
+        let (pool, upstream) =
+            (Pool::new(), upstream(&[&app.url()], |config| config.keep_alive = Duration::from_millis(40)));
         text(&pool, &upstream, Method::POST).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         text(&pool, &upstream, Method::POST).await.unwrap();
@@ -96,7 +97,7 @@ async fn connections_closed_or_too_old_are_not_used() {
 async fn an_app_that_says_close_gets_a_new_connection() {
     local(async {
         let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-        let app = RawApp::start(move |_| vec![Step::Head, send(close), Step::WaitClosed]).await;
+        let app = RawApp::start(move |_| vec![Step::Head, say(close), Step::WaitClosed]).await;
         let (pool, upstream) = (Pool::new(), upstream(&[&app.url()], |_| {}));
         for _ in 0..2 {
             assert_eq!(text(&pool, &upstream, Method::POST).await.unwrap(), "ok");
@@ -111,7 +112,7 @@ async fn more_than_the_allowed_requests_wait_their_turn() {
     local(async {
         let part = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nha";
         let app = RawApp::start(move |_| {
-            vec![Step::Head, send(part), Step::Pause(Duration::from_millis(100)), send("lf"), Step::Head, send(OK)]
+            vec![Step::Head, say(part), Step::Pause(Duration::from_millis(100)), say("lf"), Step::Head, say(OK)]
         })
         .await;
         let (pool, upstream) = (
@@ -136,7 +137,7 @@ async fn more_than_the_allowed_requests_wait_their_turn() {
 #[tokio::test]
 async fn connections_of_a_replaced_upstream_are_closed() {
     local(async {
-        let app = RawApp::start(|_| vec![Step::Head, send(OK), Step::WaitClosed]).await;
+        let app = RawApp::start(|_| vec![Step::Head, say(OK), Step::WaitClosed]).await;
         let pool = Pool::new();
         let before = upstream(&[&app.url()], |_| {});
         text(&pool, &before, Method::GET).await.unwrap();
@@ -152,7 +153,7 @@ async fn connections_of_a_replaced_upstream_are_closed() {
 #[tokio::test]
 async fn host_is_what_the_configuration_says() {
     local(async {
-        let app = RawApp::start(|_| vec![Step::Head, send(OK)]).await;
+        let app = RawApp::start(|_| vec![Step::Head, say(OK)]).await;
         for (host, expected) in [
             (HostHeader::Pass, "app.example".to_owned()),
             (HostHeader::Target, app.address.to_string()),

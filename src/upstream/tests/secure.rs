@@ -21,8 +21,12 @@ type Frames = Vec<Result<Frame<Bytes>, std::convert::Infallible>>;
 /// Tells the version, authority and path it saw, with trailers as gRPC has them.
 async fn echo(
     request: Request<Incoming>,
-) -> Result<Response<StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>>, hyper::Error>
-{
+) -> Result<
+    Response<
+        StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>,
+    >,
+    hyper::Error,
+> {
     let (parts, body) = request.into_parts();
     let host = parts.uri.authority().map(ToString::to_string);
     let host = host.or_else(|| parts.headers.get("host").map(|host| host.to_str().unwrap().to_owned()));
@@ -37,7 +41,9 @@ async fn echo(
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, h2: bool) {
     let io = TokioIo::new(stream);
     let _ = match h2 {
-        true => hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service_fn(echo)).await,
+        true => {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service_fn(echo)).await
+        }
         false => hyper::server::conn::http1::Builder::new().serve_connection(io, service_fn(echo)).await,
     };
 }
@@ -78,7 +84,10 @@ fn authority(alpn: &[&[u8]]) -> Authority {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .with_single_cert(
+            vec![cert.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -150,6 +159,10 @@ async fn alpn_decides_between_http_2_and_http_1() {
                 let told = text(&pool, &upstream, Method::GET).await.unwrap();
                 assert_eq!(told, format!("{expected} app.example /path 0"));
             }
+            // What may become a WebSocket goes over HTTP/1.1 even where HTTP/2 is chosen for the rest.
+            let options = SendOptions { upgrade: true, ..SendOptions::default() };
+            let response = send(&pool, &upstream, request(Method::GET), &options).await.unwrap();
+            assert_eq!(read(response.into_body()).await.unwrap(), "HTTP/1.1 app.example /path 0");
         }
     })
     .await;
@@ -174,6 +187,80 @@ async fn many_requests_share_one_h2c_connection_and_trailers_pass_when_allowed()
         assert_eq!(with.trailers().unwrap()["grpc-status"], "0");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_shared_connection_that_goes_away_is_replaced() {
+    local(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::task::spawn_local(async move {
+                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service_fn(echo)));
+                    // Each connection says GOAWAY after a moment, as a server does that restarts.
+                    let moment = Duration::from_millis(20);
+                    if tokio::time::timeout(moment, serving.as_mut()).await.is_err() {
+                        serving.as_mut().graceful_shutdown();
+                        let _ = serving.await;
+                    }
+                });
+            }
+        });
+        let (pool, upstream) = (Pool::new(), upstream(&[&format!("h2c://{address}")], |config| config.retries = 0));
+        for _ in 0..60 {
+            assert_eq!(text(&pool, &upstream, Method::POST).await.unwrap(), "HTTP/2.0 app.example /path 0");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_given_up_is_reset_on_a_shared_connection() {
+    struct Gone(Rc<Cell<bool>>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    local(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gone = Rc::new(Cell::new(false));
+        let noted = Rc::clone(&gone);
+        tokio::task::spawn_local(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |_| {
+                let gone = Gone(Rc::clone(&noted));
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(gone);
+                    Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Empty::<Bytes>::new()))
+                }
+            });
+            let _ =
+                hyper::server::conn::http2::Builder::new(OnLocal).serve_connection(TokioIo::new(stream), service).await;
+        });
+        let (pool, upstream) = (Pool::new(), upstream(&[&format!("h2c://{address}")], |_| {}));
+        let asked = tokio::time::timeout(Duration::from_millis(50), ask(&pool, &upstream, Method::GET)).await;
+        assert!(asked.is_err() && !gone.get());
+        while !gone.get() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[derive(Clone, Copy)]
+struct OnLocal;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for OnLocal {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move { drop(future.await) });
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,147 @@
+//! A whole way through over real sockets: client, forwarder, app.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{ForwardError, ForwardSettings, Forwarder, Passage, hygiene::strip_hop_by_hop};
+use crate::{
+    body::Body,
+    config::upstream as config,
+    policy::Permit,
+    upstream::{
+        Pool, Upstream,
+        tests::{
+            raw::{RawApp, Step, local, say},
+            upstream,
+        },
+    },
+};
+
+mod bodies;
+mod grpc;
+mod heads;
+mod sockets;
+
+/// A gateway that forwards everything.
+#[derive(Clone)]
+struct Gate {
+    address: SocketAddr,
+    cancel: CancellationToken,
+    served: Rc<Served>,
+}
+
+struct Served {
+    forwarder: Forwarder,
+    upstream: Arc<Upstream>,
+    settings: ForwardSettings,
+}
+
+impl Gate {
+    async fn before(app: &RawApp) -> Self {
+        Self::with(&app.url(), |_| {}, |_| {}).await
+    }
+
+    async fn with(
+        target: &str,
+        change: impl FnOnce(&mut config::Upstream),
+        set: impl FnOnce(&mut ForwardSettings),
+    ) -> Self {
+        let mut settings = ForwardSettings::default();
+        set(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let served = Served { forwarder: Forwarder::new(Pool::new()), upstream: upstream(&[target], change), settings };
+        let gate =
+            Self { address: listener.local_addr().unwrap(), cancel: CancellationToken::new(), served: Rc::new(served) };
+        tokio::task::spawn_local(gate.clone().listen(listener));
+        gate
+    }
+
+    async fn listen(self, listener: TcpListener) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(self.clone().serve(stream));
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        let mut preface = [0; 3];
+        let h2 = matches!(stream.peek(&mut preface).await, Ok(3)) && &preface == b"PRI";
+        let io = TokioIo::new(stream);
+        let service = service_fn(move |request| self.clone().answer(request));
+        let _ = match h2 {
+            true => conn::http2::Builder::new(Local).timer(TokioTimer::new()).serve_connection(io, service).await,
+            false => conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await,
+        };
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+        let mut request = request.map(Body::Incoming);
+        let hop = strip_hop_by_hop(request.headers_mut());
+        let Served { forwarder, upstream, settings } = &*self.served;
+        let passage = Passage { upstream, settings, hop, affinity: None, cancel: &self.cancel };
+        let answer = forwarder.forward(Permit::for_test(), request, passage).await;
+        Ok(answer.unwrap_or_else(|error| {
+            let status = match error {
+                ForwardError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            Response::builder().status(status).header("x-reason", error.reason()).body(Body::Empty).unwrap()
+        }))
+    }
+
+    async fn dial(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move { drop(future.await) });
+    }
+}
+
+/// A client that says and hears exactly the bytes it is told to.
+struct Client(TcpStream);
+
+impl Client {
+    async fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Reads until what came ends with `end`.
+    async fn hear(&mut self, end: &str) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(end.as_bytes()) {
+            match self.0.read_u8().await {
+                Ok(byte) => heard.push(byte),
+                Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&heard)),
+            }
+        }
+        String::from_utf8(heard).unwrap()
+    }
+
+    /// Reads until the connection ends.
+    async fn hear_all(&mut self) -> String {
+        let mut heard = Vec::new();
+        let _ = self.0.read_to_end(&mut heard).await;
+        String::from_utf8(heard).unwrap()
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const GET: &str = "GET / HTTP/1.1\r\nhost: app.example\r\n\r\n";
+
+async fn within_moments<F: Future>(what: F) -> F::Output {
+    tokio::time::timeout(Duration::from_millis(500), what).await.expect("within moments")
+}
