@@ -1,7 +1,7 @@
 //! The one SQLite file: opened, its schema made, its failures put into words.
 //!
 //! The file holds accounts and, with the embedded store, sessions; each owner brings its own list of schema
-//! [`Step`]s. There is one writer connection, so that writes queue here rather than collide in SQLite, and a few
+//! steps. There is one writer connection, so that writes queue here rather than collide in SQLite, and a few
 //! readers that never wait for it (write-ahead log). `synchronous = FULL`: a write that returned is on the disk.
 //!
 //! The schema only grows. A binary that meets a schema newer than it knows refuses to start instead of guessing.

@@ -2,7 +2,7 @@
 //!
 //! | key | holds | lives |
 //! |---|---|---|
-//! | `session:{KEY}` | hash: `v` version, `d` sealed record, `b` when it began, `a` `i` `s` what it is indexed by | [`STRIDE`] past its end |
+//! | `session:{KEY}` | hash: `v` version, `d` sealed record, `b` when it began, `a` `i` `s` what it is indexed by | `STRIDE` past its end |
 //! | `seen:{KEY}` | hash: `at` last seen, `end` when it expires | to its end |
 //! | `account:ID` `identity:HASH` `sid:HASH` | sorted set: session keys by when their record is gone | as its youngest record |
 //! | `lease:NAME` | hash: `holder`, `until` | the lease |
@@ -13,10 +13,10 @@
 //! Each with the configured prefix. `{KEY}` is the session key in hexadecimal, in braces so that record and time share
 //! a hash slot: scripts and pipelines touch one slot only, and a Redis Cluster would do.
 //!
-//! **Why two keys a session.** Replicas watch the prefix `session:` ([`watch`]). A session is touched every minute and
+//! **Why two keys a session.** Replicas watch the prefix `session:` (`watch`). A session is touched every minute and
 //! nobody needs to hear of it, but any write, even of an expiry, would be told to all. So last use and end are kept
 //! beside the record, under a key nobody watches. A record without its `seen` has expired. The record itself outlives
-//! it by up to [`STRIDE`], because moving its expiry is a write: that is done once a stride, not once a minute.
+//! it by up to `STRIDE`, because moving its expiry is a write: that is done once a stride, not once a minute.
 //!
 //! **Indexes** live in other slots and cannot change in one step with the record. A session is entered in its indexes
 //! before its record is written, so none is ever missing; members without a record are passed over, and dropped when
@@ -25,7 +25,7 @@
 //! **Durability** is Redis' own: with `appendonly yes` and `appendfsync always` an acknowledged write survives
 //! everything; with `everysec` a crash of the machine can lose a second. `maxmemory-policy` should be `noeviction`.
 //!
-//! Absent: Sentinel and Cluster connections, which would join in [`connect`].
+//! Absent: Sentinel and Cluster connections, which would join in `connect`.
 
 mod connect;
 mod script;
