@@ -16,6 +16,12 @@ use crate::config::host::{BadHost, HostPattern};
 pub const MAX_LEN: usize = 2048;
 
 /// A checked target: a path of our own origin, or a whole address on an allowed host.
+///
+/// Only a check makes one:
+///
+/// ```compile_fail,E0423
+/// let forged = brama::login::return_to::ReturnTo("https://evil.test".into());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(Box<str>);
 
@@ -277,6 +283,7 @@ mod tests {
             ("user info", "https://app.example.com@evil.test/"),
             ("user info on our host", "https://user@app.example.com/"),
             ("password on our host", "https://:pw@app.example.com/"),
+            ("user info on an allowed host", "https://app.example.com@other.test/"),
             ("subdomain of the attacker", "https://app.example.com.evil.test/"),
             ("our name as a suffix", "https://evilapp.example.com/"),
             ("another port", "https://app.example.com:8443/"),

@@ -52,6 +52,10 @@ impl<'a> Ask<'a> {
 }
 
 /// Proof that policy let a request pass. Only [`Policy::decide`] makes one; forwarding takes one.
+///
+/// ```compile_fail,E0423
+/// let forged = brama::policy::Permit(true);
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit is there to be forwarded with"]
 pub struct Permit(Grant);
