@@ -38,7 +38,7 @@ fn a_trusted_peer_says_who_it_connects_for() {
 #[test]
 fn a_trusted_peer_must_say_it_and_say_it_well() {
     let (_server, address) =
-        start(trusting(&["127.0.0.1"]), Limits { handshake_timeout: Duration::from_millis(300), ..limits() });
+        start(trusting(&["127.0.0.1/32"]), Limits { handshake_timeout: Duration::from_millis(300), ..limits() });
     for header in [
         get("/").into_bytes(),
         b"PROXY TCP4 192.0.2.7\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
@@ -61,7 +61,7 @@ fn from_anyone_else_it_is_no_http() {
 
 #[test]
 fn an_address_has_only_its_share_of_connections() {
-    let (_server, address) = start(trusting(&["127.0.0.1"]), Limits { connections_per_address: 2, ..limits() });
+    let (_server, address) = start(trusting(&["127.0.0.1/32"]), Limits { connections_per_address: 2, ..limits() });
     let connect = |source: u8| {
         let mut client = Client::new(address);
         client.say([v2([192, 0, 2, source], 1), get("/in").into_bytes()].concat());
