@@ -37,7 +37,7 @@ pub(super) use self::{
 use super::{
     AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
     oauth2::token::{TokenEndpoint, revoke},
-    outgoing::escaped,
+    outgoing::{escaped, within},
     profile::{self, Claims},
     registration::Registration,
 };
@@ -97,8 +97,8 @@ impl<F: Flavour> Oidc<F> {
         Ok(found)
     }
 
-    /// Fetches discovery and keys until it works, so that [`Provider::health`] recovers without a login to notice it. Ends with
-    /// the provider.
+    /// Fetches discovery and keys until it works, so that [`Provider::health`] recovers without a login to notice it.
+    /// Ends with the provider.
     fn retry_in_background(&self) {
         if self.retrying.swap(true, Ordering::AcqRel) {
             return;
@@ -255,6 +255,40 @@ impl<F: Flavour> Provider for Oidc<F> {
     }
 
     async fn redeem(&self, response: AuthorizationResponse<'_>, now: Timestamp) -> Result<Redeemed, ProviderError> {
+        within(self.registration.config.timeout, self.redeem_in_time(response, now)).await
+    }
+
+    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+        within(self.registration.config.timeout, self.renew_in_time(tokens, origin, now)).await
+    }
+
+    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+        within(self.registration.config.timeout, self.revoke_in_time(tokens)).await
+    }
+
+    async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url> {
+        if !self.registration.config.sign_out_at_provider {
+            return None;
+        }
+        let metadata = self.metadata().await.ok()?;
+        let client_id = &self.registration.config.client_id;
+        self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
+    }
+
+    fn health(&self) -> Health {
+        match self.metadata.trouble().or_else(|| self.keys.trouble()) {
+            Some(why) => Health::Unready(why),
+            None => Health::Ready,
+        }
+    }
+}
+
+impl<F: Flavour> Oidc<F> {
+    async fn redeem_in_time(
+        &self,
+        response: AuthorizationResponse<'_>,
+        now: Timestamp,
+    ) -> Result<Redeemed, ProviderError> {
         let metadata = self.metadata().await?;
         self.check_answering_issuer(&metadata, response.iss)?;
         // Before the code is spent, which works once only.
@@ -285,7 +319,7 @@ impl<F: Flavour> Provider for Oidc<F> {
         Ok(Redeemed { identity, tokens, renew_at })
     }
 
-    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+    async fn renew_in_time(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
         let Some(refresh_token) = &tokens.refresh_token else {
             // Nobody has said no; the session lives on as it is.
             return Ok(Renewed { tokens: tokens.clone(), profile: None, renew_at: None });
@@ -306,11 +340,12 @@ impl<F: Flavour> Provider for Oidc<F> {
             renewed.id_token = tokens.id_token.clone();
             self.profile_without_id_token(&metadata, &renewed, subject, &before).await?
         };
+        let profile = profile.map(|profile| profile::renewed(origin, profile)).transpose()?;
         let renew_at = self.renew_at(&renewed, now);
         Ok(Renewed { tokens: renewed, profile, renew_at })
     }
 
-    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+    async fn revoke_in_time(&self, tokens: &Tokens) -> Result<(), ProviderError> {
         if !self.registration.revokes() {
             return Ok(());
         }
@@ -328,24 +363,6 @@ impl<F: Flavour> Provider for Oidc<F> {
         revoke(&self.registration, url, auth, token, hint).await
     }
 
-    async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url> {
-        if !self.registration.config.sign_out_at_provider {
-            return None;
-        }
-        let metadata = self.metadata().await.ok()?;
-        let client_id = &self.registration.config.client_id;
-        self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
-    }
-
-    fn health(&self) -> Health {
-        match self.metadata.trouble().or_else(|| self.keys.trouble()) {
-            Some(why) => Health::Unready(why),
-            None => Health::Ready,
-        }
-    }
-}
-
-impl<F: Flavour> Oidc<F> {
     /// The profile after a refresh that brought an ID token. Display claims it leaves out (Google does) are taken from
     /// the one before; addresses and groups never are: what is gone is gone.
     async fn renewed_profile(
