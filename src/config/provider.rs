@@ -72,7 +72,7 @@ section! {
         revocation_url: Option<Url> = None,
         /// End-session endpoint (OpenID Connect RP-Initiated Logout).
         end_session_url: Option<Url> = None,
-        /// Base of the provider's API, where the kind has one (github: https://api.github.com; facebook: https://graph.facebook.com).
+        /// Base of the provider's API, where the kind has one (github: `https://api.github.com`; facebook: `https://graph.facebook.com`; x: `https://api.x.com`).
         api_url: Option<Url> = None,
         /// Scopes to ask for instead of the kind's own.
         scopes: Option<Vec<String>> = None,

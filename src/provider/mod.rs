@@ -2,8 +2,8 @@
 //!
 //! A [`Provider`] begins a login ([`Provider::authorize_url`]), redeems the code it answers with into a
 //! [`VerifiedIdentity`], and later renews the session the way its kind allows. Most of them are data: a preset over the
-//! OpenID Connect client ([`oidc`]) or the OAuth 2.0 client ([`oauth2`]); a file of their own holds only what is odd
-//! about them. All calls go through [`outgoing`]: bounded in time and size, never redirected.
+//! OpenID Connect client (`oidc`) or the OAuth 2.0 client (`oauth2`); a file of their own holds only what is odd
+//! about them. All calls go through `outgoing`: bounded in time and size, never redirected.
 //!
 //! To add a provider: a word in `config::provider::Kind`, a file with its preset and oddities, an arm in [`open`], a
 //! simulator in `demo` that follows its documentation, a row in the login tests.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{ProviderError, preset::Preset};
 use crate::{
     config::provider::Provider as Config,
-    identity::{Profile, email_domain},
+    identity::{Origin, Profile, VerifiedIdentity, email_domain},
 };
 
 /// The most that is kept of claims we have no field for, in bytes of JSON.
@@ -187,6 +187,13 @@ pub(super) fn others(sources: &[&Claims], fields: &[&str]) -> BTreeMap<String, V
         total -= bytes;
     }
     kept
+}
+
+/// The profile as a login would have it: whatever [`VerifiedIdentity`] does not let in does not come in by renewal.
+pub(super) fn renewed(origin: &Origin, profile: Profile) -> Result<Profile, ProviderError> {
+    VerifiedIdentity::vouched(origin.clone(), profile)
+        .map(|identity| identity.profile().clone())
+        .map_err(|error| ProviderError::Untrusted(error.to_string()))
 }
 
 /// The last touch for all kinds: an address outside the domains this provider is authoritative for is not verified.

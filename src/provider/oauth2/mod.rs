@@ -18,7 +18,7 @@ use url::Url;
 use self::token::{TokenEndpoint, revoke};
 use super::{
     AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
-    outgoing::{Answer, escaped},
+    outgoing::{Answer, escaped, within},
     profile::{self, id, object},
     registration::Registration,
 };
@@ -165,6 +165,35 @@ impl<F: Flavour> Provider for OAuth2<F> {
     }
 
     async fn redeem(&self, response: AuthorizationResponse<'_>, now: Timestamp) -> Result<Redeemed, ProviderError> {
+        within(self.registration.config.timeout, self.redeem_in_time(response, now)).await
+    }
+
+    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+        within(self.registration.config.timeout, self.renew_in_time(tokens, origin, now)).await
+    }
+
+    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+        if !self.registration.revokes() {
+            return Ok(());
+        }
+        within(self.registration.config.timeout, self.flavour.revoke(&self.client(), tokens)).await
+    }
+
+    async fn end_session_url(&self, _id_token: Option<&Secret>, _return_to: &Url, _state: &str) -> Option<Url> {
+        None
+    }
+
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+}
+
+impl<F: Flavour> OAuth2<F> {
+    async fn redeem_in_time(
+        &self,
+        response: AuthorizationResponse<'_>,
+        now: Timestamp,
+    ) -> Result<Redeemed, ProviderError> {
         // RFC 9207, 2.4. Where no issuer is known, the callback address of this provider's own is what prevents
         // mix-up (RFC 9700, 4.4).
         let known = &self.endpoints.answers_as;
@@ -201,12 +230,14 @@ impl<F: Flavour> Provider for OAuth2<F> {
         Ok(Redeemed { identity, tokens, renew_at })
     }
 
-    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+    async fn renew_in_time(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
         let mut renewed = self.flavour.renew(&self.client(), tokens, now).await?;
         renewed.id_token = None;
         let exchanged = renewed.access_token != tokens.access_token;
         let profile = match self.person(&renewed).await {
-            Ok(person) if person.subject == origin.key.subject.as_str() => Some(person.profile),
+            Ok(person) if person.subject == origin.key.subject.as_str() => {
+                Some(profile::renewed(origin, person.profile)?)
+            }
             // Somebody else signed in there meanwhile; these tokens are not this session's.
             Ok(_) => return Err(ProviderError::Untrusted("the profile is now that of another person".into())),
             Err(error @ (ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_))) => return Err(error),
@@ -219,18 +250,6 @@ impl<F: Flavour> Provider for OAuth2<F> {
         };
         let renew_at = self.flavour.renew_at(&self.registration, &renewed, now);
         Ok(Renewed { tokens: renewed, profile, renew_at })
-    }
-
-    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
-        if self.registration.revokes() { self.flavour.revoke(&self.client(), tokens).await } else { Ok(()) }
-    }
-
-    async fn end_session_url(&self, _id_token: Option<&Secret>, _return_to: &Url, _state: &str) -> Option<Url> {
-        None
-    }
-
-    fn health(&self) -> Health {
-        Health::Ready
     }
 }
 

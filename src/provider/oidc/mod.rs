@@ -11,6 +11,7 @@ mod discovery;
 mod flavour;
 mod id_token;
 mod jwks;
+mod renewal;
 mod userinfo;
 
 use std::{
@@ -37,7 +38,7 @@ pub(super) use self::{
 use super::{
     AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
     oauth2::token::{TokenEndpoint, revoke},
-    outgoing::escaped,
+    outgoing::{escaped, within},
     profile::{self, Claims},
     registration::Registration,
 };
@@ -97,8 +98,8 @@ impl<F: Flavour> Oidc<F> {
         Ok(found)
     }
 
-    /// Fetches discovery and keys until it works, so that [`Provider::health`] recovers without a login to notice it. Ends with
-    /// the provider.
+    /// Fetches discovery and keys until it works, so that [`Provider::health`] recovers without a login to notice it.
+    /// Ends with the provider.
     fn retry_in_background(&self) {
         if self.retrying.swap(true, Ordering::AcqRel) {
             return;
@@ -255,6 +256,40 @@ impl<F: Flavour> Provider for Oidc<F> {
     }
 
     async fn redeem(&self, response: AuthorizationResponse<'_>, now: Timestamp) -> Result<Redeemed, ProviderError> {
+        within(self.registration.config.timeout, self.redeem_in_time(response, now)).await
+    }
+
+    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
+        within(self.registration.config.timeout, self.renew_in_time(tokens, origin, now)).await
+    }
+
+    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+        within(self.registration.config.timeout, self.revoke_in_time(tokens)).await
+    }
+
+    async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url> {
+        if !self.registration.config.sign_out_at_provider {
+            return None;
+        }
+        let metadata = self.metadata().await.ok()?;
+        let client_id = &self.registration.config.client_id;
+        self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
+    }
+
+    fn health(&self) -> Health {
+        match self.metadata.trouble().or_else(|| self.keys.trouble()) {
+            Some(why) => Health::Unready(why),
+            None => Health::Ready,
+        }
+    }
+}
+
+impl<F: Flavour> Oidc<F> {
+    async fn redeem_in_time(
+        &self,
+        response: AuthorizationResponse<'_>,
+        now: Timestamp,
+    ) -> Result<Redeemed, ProviderError> {
         let metadata = self.metadata().await?;
         self.check_answering_issuer(&metadata, response.iss)?;
         // Before the code is spent, which works once only.
@@ -285,32 +320,7 @@ impl<F: Flavour> Provider for Oidc<F> {
         Ok(Redeemed { identity, tokens, renew_at })
     }
 
-    async fn renew(&self, tokens: &Tokens, origin: &Origin, now: Timestamp) -> Result<Renewed, ProviderError> {
-        let Some(refresh_token) = &tokens.refresh_token else {
-            // Nobody has said no; the session lives on as it is.
-            return Ok(Renewed { tokens: tokens.clone(), profile: None, renew_at: None });
-        };
-        let metadata = self.metadata().await?;
-        // Before the refresh token is spent, which may work once only.
-        let keys = self.keys(&metadata).await?;
-        let auth = self.registration.client_auth(metadata.client_auth);
-        let endpoint = TokenEndpoint::new(&self.registration, &metadata.token, auth);
-        let mut renewed = endpoint.refresh(refresh_token, now).await?;
-        let subject = origin.key.subject.as_str();
-        let before = tokens.id_token.as_ref().and_then(id_token::claims_of_kept).unwrap_or_default();
-        let profile = if renewed.id_token.is_some() {
-            let nonce = before.get("nonce").and_then(|nonce| nonce.as_str());
-            let claims = self.validate(&metadata, keys, &renewed, Occasion::Refresh { subject, nonce }, now).await?;
-            self.renewed_profile(&metadata, &renewed, subject, &claims.all, &before).await?
-        } else {
-            renewed.id_token = tokens.id_token.clone();
-            self.profile_without_id_token(&metadata, &renewed, subject, &before).await?
-        };
-        let renew_at = self.renew_at(&renewed, now);
-        Ok(Renewed { tokens: renewed, profile, renew_at })
-    }
-
-    async fn revoke(&self, tokens: &Tokens) -> Result<(), ProviderError> {
+    async fn revoke_in_time(&self, tokens: &Tokens) -> Result<(), ProviderError> {
         if !self.registration.revokes() {
             return Ok(());
         }
@@ -326,76 +336,6 @@ impl<F: Flavour> Provider for Oidc<F> {
             None => (&tokens.access_token, "access_token"),
         };
         revoke(&self.registration, url, auth, token, hint).await
-    }
-
-    async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url> {
-        if !self.registration.config.sign_out_at_provider {
-            return None;
-        }
-        let metadata = self.metadata().await.ok()?;
-        let client_id = &self.registration.config.client_id;
-        self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
-    }
-
-    fn health(&self) -> Health {
-        match self.metadata.trouble().or_else(|| self.keys.trouble()) {
-            Some(why) => Health::Unready(why),
-            None => Health::Ready,
-        }
-    }
-}
-
-impl<F: Flavour> Oidc<F> {
-    /// The profile after a refresh that brought an ID token. Display claims it leaves out (Google does) are taken from
-    /// the one before; addresses and groups never are: what is gone is gone.
-    async fn renewed_profile(
-        &self,
-        metadata: &Metadata,
-        tokens: &Tokens,
-        subject: &str,
-        id: &Claims,
-        before: &Claims,
-    ) -> Result<Option<Profile>, ProviderError> {
-        let more = match self.userinfo(metadata, tokens, subject, id).await {
-            Ok(more) => more,
-            Err(ProviderError::GrantRefused(why)) => return Err(ProviderError::GrantRefused(why)),
-            Err(error) => {
-                // The new tokens must not be lost for this; the profile stays as it was.
-                tracing::warn!(provider = %self.registration.name, %error, "userinfo fails after a refresh");
-                return Ok(None);
-            }
-        };
-        const DISPLAY: [&str; 7] =
-            ["name", "given_name", "family_name", "picture", "locale", "preferred_username", "nickname"];
-        let shown: Claims = before
-            .iter()
-            .filter(|(name, _)| DISPLAY.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let sources: Vec<&Claims> = std::iter::once(id).chain(more.as_ref()).chain([&shown]).collect();
-        Ok(Some(self.profile(&sources)))
-    }
-
-    /// The profile after a refresh without an ID token: userinfo over what the last ID token said, if both are there.
-    async fn profile_without_id_token(
-        &self,
-        metadata: &Metadata,
-        tokens: &Tokens,
-        subject: &str,
-        before: &Claims,
-    ) -> Result<Option<Profile>, ProviderError> {
-        let Some(url) = &metadata.userinfo else { return Ok(None) };
-        if before.is_empty() || self.registration.config.userinfo == Some(false) {
-            return Ok(None);
-        }
-        match userinfo::fetch(&self.registration.outgoing, url, &tokens.access_token, subject).await {
-            Ok(claims) => Ok(Some(self.profile(&[&claims, before]))),
-            Err(ProviderError::GrantRefused(why)) => Err(ProviderError::GrantRefused(why)),
-            Err(error) => {
-                tracing::warn!(provider = %self.registration.name, %error, "userinfo fails after a refresh");
-                Ok(None)
-            }
-        }
     }
 }
 

@@ -335,6 +335,9 @@ async fn renewal_keeps_what_the_answer_leaves_out() {
     assert_eq!(renewed.renew_at, Some(NOW.plus(Duration::from_secs(60))));
     let profile = renewed.profile.unwrap();
     assert_eq!((profile.name.as_deref(), profile.email_verified), (Some("Ada"), false));
+    // An address that would not pass at a login does not come in by renewal either.
+    issuer.change(|script| script.claims["email"] = "a@b@example.com\r\nX: 1".into());
+    assert_eq!(provider.renew(tokens, origin, NOW).await.unwrap().profile.unwrap().email, None);
     // No ID token: the old one stays, and userinfo tells what is new.
     issuer.change(|script| script.claims = Value::Null);
     let renewed = provider.renew(tokens, origin, NOW).await.unwrap();

@@ -28,6 +28,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use self::address::{Resolver, is_private};
@@ -39,6 +40,17 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("brama/", env!("CARGO_PKG_VERSION"));
+
+tokio::task_local! {
+    /// When the work this call belongs to must be done.
+    static DEADLINE: Instant;
+}
+
+/// Runs `work`, whose calls may take `limit` all together; each fails when it would end later. Not a plain timeout:
+/// work that holds new tokens can still return them when a later call is cut off.
+pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
+    DEADLINE.scope(Instant::now() + limit, work).await
+}
 
 /// What came back, whatever its status.
 #[derive(Debug)]
@@ -174,7 +186,9 @@ impl Outgoing {
             })?;
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
-        match tokio::time::timeout(self.timeout, call).await {
+        let left = DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let limit = left.unwrap_or(self.timeout).min(self.timeout);
+        match tokio::time::timeout(limit, call).await {
             Ok(answer) => answer,
             Err(_) => Err(CallError::Slow { place: place(url), limit: self.timeout }),
         }
@@ -332,6 +346,18 @@ mod tests {
         let slow = call(|config| config.timeout = Duration::from_millis(50), &url).await.unwrap_err();
         assert!(matches!(slow, CallError::Slow { .. }));
         assert!(!slow.to_string().contains("secret"), "{slow}");
+    }
+
+    #[tokio::test]
+    async fn calls_of_one_piece_of_work_share_its_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let begun = Instant::now();
+        let both = within(Duration::from_millis(50), async {
+            (call(|_| (), &url).await.is_err(), call(|_| (), &url).await.is_err())
+        });
+        assert_eq!(both.await, (true, true));
+        assert!(begun.elapsed() < Duration::from_secs(5), "each alone may take ten seconds");
     }
 
     /// An HTTPS server with a certificate of an authority of its own, whose PEM comes along.
