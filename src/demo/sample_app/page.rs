@@ -33,6 +33,7 @@ pub(super) fn render(seen: &Seen, headers: &HeaderMap) -> Response<Body> {
         .or_else(|| value("x-forwarded-user"))
         .map_or_else(|| "Hello, whoever you are".to_owned(), |name| format!("Hello, {}", escape(&name)));
     let identity: String = IDENTITY.iter().map(|(name, label)| identity_row(name, label, value(name))).collect();
+    let identity = identity + &other_forwarded(headers);
     let links: String = LINKS
         .iter()
         .map(|(href, name, why)| format!("<li><a href=\"{href}\"><b>{name}</b><span>{why}</span></a></li>"))
@@ -64,6 +65,18 @@ pub(super) fn render(seen: &Seen, headers: &HeaderMap) -> Response<Body> {
 fn identity_row(name: &str, label: &str, value: Option<String>) -> String {
     let shown = value.map_or_else(|| "<i>did not come</i>".to_owned(), |value| escape(&value));
     format!("<tr><th>{label}<small>{name}</small></th><td>{shown}</td></tr>")
+}
+
+/// Whatever else the gateway forwards about the request: host, scheme, addresses, assertions.
+fn other_forwarded(headers: &HeaderMap) -> String {
+    let ours = |name: &str| {
+        (name.starts_with("x-forwarded-") || name.starts_with("x-auth-"))
+            && IDENTITY.iter().all(|(known, _)| *known != name)
+    };
+    let row = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        format!("<tr><th><small>{}</small></th><td>{}</td></tr>", escape(name.as_str()), escape(&decoded(value)))
+    };
+    headers.iter().filter(|(name, _)| ours(name.as_str())).map(row).collect()
 }
 
 fn all_headers(headers: &HeaderMap) -> String {

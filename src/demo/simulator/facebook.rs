@@ -39,7 +39,7 @@ const LOOK: Look = Look {
     word: "facebook",
     name: "Facebook",
     greeting: "Who is logging in?",
-    allow: "Continue as you",
+    allow: "Continue",
     css: ":root{--brand:#0b62d6;--round:8px;--button:6px;--paper:#eef1f5;--font:Helvetica,Arial,\"Noto Sans\",sans-serif}\
           main{border-top:6px solid var(--brand)}.mark{text-transform:lowercase;font-weight:800;font-size:28px}\
           .actions{flex-direction:row-reverse;justify-content:stretch}.actions button{flex:1}.face{border-radius:8px}\

@@ -1,7 +1,7 @@
 //! What a simulator has given out: codes, access tokens, refresh tokens, and which of them still live.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -179,6 +179,14 @@ impl Grants {
         (!self.dead.contains(&grant.family)).then_some(grant)
     }
 
+    /// The sessions of a person in which something lives, each once.
+    pub(super) fn sids(&self, person: &str) -> Vec<String> {
+        let living = self.access.values().map(|held| &held.grant).filter(|grant| !self.dead.contains(&grant.family));
+        let sids: BTreeSet<String> =
+            living.filter(|grant| grant.person.id == person).map(|grant| grant.sid.clone()).collect();
+        sids.into_iter().collect()
+    }
+
     /// Forgets one token and leaves its family alone.
     pub(super) fn forget(&mut self, token: &str) {
         self.access.remove(token);
@@ -233,8 +241,8 @@ mod tests {
     fn a_code_is_bound_and_single_use() {
         let verifier = "v".repeat(43);
         let challenge = URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
-        let cases: [(&str, Option<&str>, Timestamp, Result<(), Fault>); 5] = [
-            ("https://a/cb", Some(&verifier), NOW, Ok(())),
+        let cases = [
+            ("https://a/cb", Some(verifier.as_str()), NOW, Ok(())),
             ("https://a/cb/", Some(&verifier), NOW, Err(Fault::WrongRedirect)),
             ("https://a/cb", Some(&verifier[1..]), NOW, Err(Fault::WrongVerifier)),
             ("https://a/cb", None, NOW, Err(Fault::WrongVerifier)),

@@ -10,7 +10,7 @@
 //! the provider's own way and with its own errors; ID tokens are really signed. What is absent on purpose: passwords,
 //! real looks and logos, anything but loopback addresses, and state that outlives the process.
 //!
-//! To add a provider: a file with its [`imitation::Imitation`], an arm in [`SimulatorKind`], a row in the tests.
+//! To add a provider: a file with its `Imitation`, an arm in [`SimulatorKind`], a row in the tests.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -248,6 +248,11 @@ impl Simulator {
     /// The requests seen at one endpoint, oldest first; for the names see [`Call::endpoint`]. The last 2000 of all are kept.
     pub fn calls(&self, name: &str) -> Vec<Call> {
         self.world.calls(Some(name))
+    }
+
+    /// The provider's own sessions (`sid`) in which this person holds living tokens.
+    pub fn sids(&self, person: &str) -> Vec<String> {
+        self.world.state().grants.sids(person)
     }
 
     /// Starts counting anew.
