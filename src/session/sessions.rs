@@ -283,6 +283,16 @@ impl Sessions {
         }
     }
 
+    /// Forgets every cached session; the store has them all.
+    pub fn drop_cache(&self) {
+        let now = self.clock.now();
+        let was_trusted = self.cache.is_trusted();
+        self.cache.apply(super::Change::Missed, now);
+        if was_trusted {
+            self.cache.apply(super::Change::Watching, now);
+        }
+    }
+
     /// How many sessions are cached, for metrics.
     pub fn cached_count(&self) -> usize {
         self.cache.len()

@@ -103,7 +103,9 @@ fn json(line: &mut Vec<u8>, record: &Record<'_>) {
     let (path, query) = without_query(record.target);
     let _ = write!(line, "{{\"{}\":\"{}\"", field::TIME, Precise(record.at));
     text(line, field::REQUEST, record.request, "");
-    let _ = write!(line, ",\"{}\":\"{}\"", field::PEER, record.peer);
+    if let Some(peer) = record.peer {
+        let _ = write!(line, ",\"{}\":\"{peer}\"", field::PEER);
+    }
     text(line, field::METHOD, record.method, "");
     text(line, field::HOST, record.host, "");
     text(line, field::PATH, path, query);
@@ -130,7 +132,11 @@ fn json(line: &mut Vec<u8>, record: &Record<'_>) {
 
 fn human(line: &mut Vec<u8>, record: &Record<'_>) {
     let (path, query) = without_query(record.target);
-    let _ = write!(line, "{} {} ", Precise(record.at), record.peer);
+    let _ = write!(line, "{} ", Precise(record.at));
+    let _ = match record.peer {
+        Some(peer) => write!(line, "{peer} "),
+        None => write!(line, "- "),
+    };
     word(line, record.method);
     line.push(b' ');
     word(line, record.host);
@@ -216,7 +222,7 @@ mod tests {
         Record {
             at: Timestamp::from_millis(1_764_045_021_123),
             request: "0198c0de",
-            peer: IpAddr::from([192, 0, 2, 1]),
+            peer: Some(IpAddr::from([192, 0, 2, 1])),
             method: "GET",
             host: "app.example.com",
             target: "/reports?code=hunter2&x=1",

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,6 +13,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     body::{Body, BodyError},
+    session::streams::OpenStream,
     upstream::{ReadyBody, ResponseBody},
 };
 
@@ -23,17 +25,23 @@ struct Download {
     cancel: CancellationToken,
     /// Made only when the body makes us wait: most never do.
     cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Its entry among the open streams; gone with the body.
+    _stream: Option<Arc<OpenStream>>,
 }
 
 /// Turns the body into one for the client. A short one that is there already is passed on in one piece.
-pub(super) async fn streamed(body: ResponseBody, cancel: &CancellationToken) -> Result<Body, BodyError> {
+pub(super) async fn streamed(
+    body: ResponseBody,
+    cancel: &CancellationToken,
+    stream: Option<Arc<OpenStream>>,
+) -> Result<Body, BodyError> {
     let (first, body) = match body.ready().await {
         Ok(whole) => return Ok(whole),
         Err(ReadyBody::Failed(error)) => return Err(error),
         Err(ReadyBody::Streamed(body)) => (None, body),
         Err(ReadyBody::Begun(first, body)) => (Some(first), body),
     };
-    Ok(Body::Boxed(BoxBody::new(Download { first, body, cancel: cancel.clone(), cancelled: None })))
+    Ok(Body::Boxed(BoxBody::new(Download { first, body, cancel: cancel.clone(), cancelled: None, _stream: stream })))
 }
 
 impl Download {

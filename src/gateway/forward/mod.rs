@@ -28,6 +28,8 @@ use self::{hygiene::Hop, upgrade::Answer};
 use crate::{
     body::{Body, BodyError},
     policy::Permit,
+    server::Connection,
+    session::streams::OpenStream,
     upstream::{self, Pool, ResponseBody, SendOptions, Side, Upstream, UpstreamError},
 };
 
@@ -87,6 +89,17 @@ pub struct Passage<'a> {
     pub affinity: Option<u64>,
     /// Fires when the session ends or the server closes.
     pub cancel: &'a CancellationToken,
+    /// What must last as long as the exchange does.
+    pub keep: Keep,
+}
+
+/// What a stream or tunnel holds on to until it ends.
+#[derive(Debug, Clone, Default)]
+pub struct Keep {
+    /// Its entry among the open streams.
+    pub stream: Option<Arc<OpenStream>>,
+    /// The client's connection, for a tunnel: it counts as open until then, and tells when the server closes.
+    pub connection: Option<Rc<Connection>>,
 }
 
 /// Why nothing was forwarded, or no response came.
@@ -245,6 +258,6 @@ async fn back(
     if let Some(idle_timeout) = passage.settings.idle_timeout {
         body.set_idle_timeout(idle_timeout);
     }
-    let body = download::streamed(body, passage.cancel).await.map_err(ForwardError::ResponseCut)?;
+    let body = download::streamed(body, passage.cancel, passage.keep.stream.clone()).await.map_err(ForwardError::ResponseCut)?;
     Ok(Response::from_parts(parts, body))
 }

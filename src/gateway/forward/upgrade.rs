@@ -49,9 +49,14 @@ pub(super) async fn forward(
     }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, held) = response.into_parts();
-    let (idle, cancel) = (*websocket_idle_timeout, passage.cancel.clone());
+    let (idle, cancel, keep) = (*websocket_idle_timeout, passage.cancel.clone(), passage.keep.clone());
     tokio::task::spawn_local(async move {
-        tunnel::run(downstream, upstream, idle, cancel).await;
+        let closing = keep.connection.as_ref().map(|connection| connection.shutdown());
+        tokio::select! {
+            () = tunnel::run(downstream, upstream, idle, cancel) => {}
+            () = until(closing) => {}
+        }
+        drop(keep);
         // Until here it counts as a request under way, and the driver that hands the stream over lives.
         drop(held);
     });
@@ -59,6 +64,14 @@ pub(super) async fn forward(
     message::clean_response(&mut parts.headers, parts.status, &http::Method::GET);
     switch(&mut parts.headers);
     Ok(Answer::Switched(Response::from_parts(parts, Body::Empty)))
+}
+
+/// Resolves when the server closes.
+async fn until(closing: Option<impl Future<Output = ()>>) {
+    match closing {
+        Some(closing) => closing.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How the app answered a handshake.
