@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_linked_file_changed_where_it_lives_is_noticed() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (link, real) = (here.path().join("brama.toml"), there.path().join("brama.toml"));
+        fs::write(&real, "a").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let mut news = changes([link]).unwrap();
+        // After the first look, which would find it without any notice.
+        sleep(QUIET * 3).await;
+        fs::write(&real, "b").unwrap();
+        assert!(told(&mut news).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_file_written_with_the_same_content_is_no_news() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("brama.toml");
