@@ -104,15 +104,15 @@ impl Settings {
     }
 }
 
-/// Serves `io` until it ends.
-pub(super) async fn serve<IO, H>(io: IO, connection: Rc<Connection>, worker: Rc<Worker<H>>)
+/// Serves `io`, of which `received` was read already, until it ends.
+pub(super) async fn serve<IO, H>(io: IO, received: Vec<u8>, connection: Rc<Connection>, worker: Rc<Worker<H>>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let activity = Rc::new(Activity::default());
     let idle = Idle { activity: Rc::clone(&activity), limit: worker.http2.idle, stall: Stall::default() };
-    let io = TokioIo::new(Turn::new(io, worker.http2.write));
+    let io = TokioIo::new(Turn::new(io, received, worker.http2.write));
     let roster = Rc::clone(&worker.roster);
     let answering = Rc::clone(&worker);
     let service =

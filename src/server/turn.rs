@@ -22,6 +22,8 @@ const LARGE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Turn<IO> {
     io: IO,
+    /// Read already by whoever told the protocols apart.
+    received: Vec<u8>,
     /// The write at hand has waited its turn.
     waited: bool,
     writing: Stall,
@@ -30,8 +32,8 @@ pub(super) struct Turn<IO> {
 
 impl<IO> Turn<IO> {
     /// `limit`: longest the client may let a write wait.
-    pub(super) fn new(io: IO, limit: Duration) -> Self {
-        Self { io, waited: false, writing: Stall::default(), limit }
+    pub(super) fn new(io: IO, received: Vec<u8>, limit: Duration) -> Self {
+        Self { io, received, waited: false, writing: Stall::default(), limit }
     }
 
     fn must_wait(&mut self, size: usize, cx: &Context<'_>) -> bool {
@@ -55,7 +57,13 @@ impl<IO> Turn<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Turn<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+        let this = self.get_mut();
+        if !this.received.is_empty() {
+            let count = this.received.len().min(buf.remaining());
+            buf.put_slice(this.received.drain(..count).as_slice());
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
     }
 }
 
