@@ -174,7 +174,7 @@ section! {
         keep_alive_timeout: Duration = Duration::from_secs(60),
         /// How long the body of a request may pause while we wait for it.
         body_timeout: Duration = Duration::from_secs(30),
-        /// How long a client may pause taking an answer.
+        /// How long a client may pause taking an answer; over HTTP/2 up to twice that.
         write_timeout: Duration = Duration::from_secs(60),
         /// Buffer of a connection in each direction, in bytes, at least head_bytes. More is quicker for large bodies, less is smaller for slow clients: 64 KiB holds a slow download below 300 KiB at half again the cost of no bound, 16 KiB below 100 KiB at twice the cost.
         buffer_bytes: usize = 64 * 1024,
