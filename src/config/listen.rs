@@ -174,7 +174,7 @@ section! {
         keep_alive_timeout: Duration = Duration::from_secs(60),
         /// How long the body of a request may pause while we wait for it.
         body_timeout: Duration = Duration::from_secs(30),
-        /// How long a client may pause taking an answer.
+        /// How long a client may pause taking an answer; over HTTP/2 up to twice that.
         write_timeout: Duration = Duration::from_secs(60),
         /// Buffer of a connection in each direction, in bytes, at least head_bytes. More is quicker for large bodies, less is smaller for slow clients: 64 KiB holds a slow download below 300 KiB at half again the cost of no bound, 16 KiB below 100 KiB at twice the cost.
         buffer_bytes: usize = 64 * 1024,
@@ -182,9 +182,9 @@ section! {
         http2_streams: u32 = 100,
         /// HTTP/2: size of a decoded head as HPACK counts it (32 bytes more for each field), in bytes.
         http2_head_bytes: u32 = 16 * 1024,
-        /// HTTP/2: how much of a request body may wait unread, a stream and a connection, in bytes.
+        /// HTTP/2: how much of a request body may wait unread on one connection, in bytes; one stream may fill half.
         http2_window_bytes: u32 = 1024 * 1024,
-        /// HTTP/2: a connection is asked for a sign of life this often.
+        /// HTTP/2: a connection is asked for a sign of life this often, and has handshake_timeout to give it.
         http2_ping_interval: Duration = Duration::from_secs(30),
         /// How long to wait for running requests when stopping; what is left then is cut.
         shutdown_timeout: Duration = Duration::from_secs(30),
@@ -210,11 +210,22 @@ fn nothing_written<T: Value>() -> T {
     T::read(&At::new(&nothing, ""), &mut Problems::new("", "")).expect("every key has a default")
 }
 
+/// HTTP/2's window before any is negotiated, for each of the two halves, and half of the largest it can express.
+const MIN_WINDOW: u32 = 128 * 1024;
+const MAX_WINDOW: u32 = 1 << 30;
 /// hyper's smallest buffer.
 const MIN_BUFFER: usize = 8 * 1024;
 
 impl Check for Limits {
     fn check(&self, at: &At<'_>, problems: &mut Problems) {
+        if !(MIN_WINDOW..=MAX_WINDOW).contains(&self.http2_window_bytes) {
+            at.problem_at(
+                "http2_window_bytes",
+                problems,
+                "HTTP/2 knows no such window",
+                format!("write a number from {MIN_WINDOW} to {MAX_WINDOW}"),
+            );
+        }
         if self.buffer_bytes < self.head_bytes.max(MIN_BUFFER) {
             at.problem_at(
                 "buffer_bytes",
@@ -228,6 +239,7 @@ impl Check for Limits {
             ("head_fields", self.head_fields),
             ("target_bytes", self.target_bytes),
             ("head_bytes", self.head_bytes),
+            ("http2_streams", self.http2_streams as usize),
             ("workers", self.workers.unwrap_or(1)),
         ] {
             if value == 0 {
@@ -301,6 +313,8 @@ mod tests {
         }
         for (text, expected) in [
             ("buffer_bytes = 16384", "write at least 32768"),
+            ("http2_window_bytes = 1", "no such window"),
+            ("http2_streams = 0", "nobody could ever be served"),
             ("connections = 0", "nobody could ever be served"),
             ("workers = 0", "nobody could ever be served"),
             ("head_timeout = \"0s\"", "no time at all"),

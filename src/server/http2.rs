@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     Connection, Handler,
     drain::{Activity, Graceful, Idle, Serving},
+    flow::{Flow, Flowing},
     respond,
     stall::Stall,
     strict::Violation,
@@ -104,19 +105,23 @@ impl Settings {
     }
 }
 
-/// Serves `io` until it ends.
-pub(super) async fn serve<IO, H>(io: IO, connection: Rc<Connection>, worker: Rc<Worker<H>>)
+/// Serves `io`, of which `received` was read already, until it ends.
+pub(super) async fn serve<IO, H>(io: IO, received: Vec<u8>, connection: Rc<Connection>, worker: Rc<Worker<H>>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let activity = Rc::new(Activity::default());
+    let flow = Rc::new(Flow::default());
     let idle = Idle { activity: Rc::clone(&activity), limit: worker.http2.idle, stall: Stall::default() };
-    let io = TokioIo::new(Turn::new(io, worker.http2.write));
+    let io = TokioIo::new(Turn::new(io, received, Rc::clone(&flow), worker.http2.write));
     let roster = Rc::clone(&worker.roster);
     let answering = Rc::clone(&worker);
-    let service =
-        service_fn(move |request| answer(Rc::clone(&answering), Rc::clone(&connection), Rc::clone(&activity), request));
+    let service = service_fn(move |request| {
+        let answer = answer(Rc::clone(&answering), Rc::clone(&connection), Rc::clone(&activity), request);
+        let flow = Rc::clone(&flow);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Flowing::new(body, flow))) }
+    });
     let http = worker.http2.builder.serve_connection(io, service);
     drop(worker);
     if let Err(error) = Serving::new(http, roster, Some(idle)).await {
@@ -129,29 +134,29 @@ async fn answer<H: Handler>(
     connection: Rc<Connection>,
     activity: Rc<Activity>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Response<Body> {
     let _running = activity.begin();
     if let Err(violation) = worker.http2.screen(&request) {
         tracing::debug!(reason = %violation, "request refused");
         let mut response = respond::refuse(violation);
         response.headers_mut().remove(header::CONNECTION);
-        return Ok(response);
+        return response;
     }
     let response = respond::ask(Rc::clone(&worker.handler), request, connection).await;
     // RFC 9113 §8.6: HTTP/2 has no 101.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tracing::error!("a handler switched protocols on HTTP/2");
-        return Ok(respond::plain(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here\n"));
+        return respond::plain(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here\n");
     }
-    Ok(response)
+    response
 }
 
 impl<IO, S> Graceful for http2::Connection<IO, S, Local>
 where
-    S: HttpService<Incoming, ResBody = Body>,
+    S: HttpService<Incoming, ResBody = Flowing>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     IO: hyper::rt::Read + hyper::rt::Write + Unpin,
-    Local: Http2ServerConnExec<S::Future, Body>,
+    Local: Http2ServerConnExec<S::Future, Flowing>,
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         Self::graceful_shutdown(self);

@@ -23,6 +23,7 @@
 mod admission;
 mod connection;
 mod drain;
+mod flow;
 mod http1;
 mod http2;
 mod listener;

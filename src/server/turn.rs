@@ -7,13 +7,14 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stall::Stall;
+use super::{flow::Flow, stall::Stall};
 
 /// From here on a write is worth its system call.
 const LARGE: usize = 16 * 1024;
@@ -22,16 +23,20 @@ const LARGE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Turn<IO> {
     io: IO,
+    /// Read already by whoever told the protocols apart.
+    received: Vec<u8>,
     /// The write at hand has waited its turn.
     waited: bool,
     writing: Stall,
+    flow: Rc<Flow>,
+    taking: Stall,
     limit: Duration,
 }
 
 impl<IO> Turn<IO> {
-    /// `limit`: longest the client may let a write wait.
-    pub(super) fn new(io: IO, limit: Duration) -> Self {
-        Self { io, waited: false, writing: Stall::default(), limit }
+    /// `limit`: longest the client may let a write, or the answers of `flow`, wait.
+    pub(super) fn new(io: IO, received: Vec<u8>, flow: Rc<Flow>, limit: Duration) -> Self {
+        Self { io, received, waited: false, writing: Stall::default(), flow, taking: Stall::default(), limit }
     }
 
     fn must_wait(&mut self, size: usize, cx: &Context<'_>) -> bool {
@@ -41,6 +46,21 @@ impl<IO> Turn<IO> {
             cx.waker().wake_by_ref();
         }
         wait
+    }
+
+    /// True when the client has not taken an answer for too long, however lively it is otherwise.
+    fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.flow.is_waiting() {
+            self.taking.progress();
+            return false;
+        }
+        while self.taking.is_over(cx, self.limit) {
+            if !self.flow.end_round() {
+                return true;
+            }
+            self.taking.progress();
+        }
+        false
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -55,7 +75,17 @@ impl<IO> Turn<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Turn<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+        let this = self.get_mut();
+        if !this.received.is_empty() {
+            let count = this.received.len().min(buf.remaining());
+            buf.put_slice(this.received.drain(..count).as_slice());
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut this.io).poll_read(cx, buf);
+        if this.is_stuck(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        result
     }
 }
 

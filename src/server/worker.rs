@@ -1,11 +1,19 @@
 //! A worker: one thread, one runtime, its own listeners, one handler.
 
-use std::{future::Future, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    future::Future,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, future::Either};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener},
     task::{LocalSet, spawn_local},
     time::timeout,
 };
@@ -23,6 +31,8 @@ use crate::config::listen::Limits;
 
 /// Before accepting again when the system has no descriptors or memory left. Serving goes on meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often a crowd of one address is told of.
+const CROWD_INTERVAL: Duration = Duration::from_secs(10);
 /// What HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -44,6 +54,18 @@ pub(super) struct Worker<H> {
     admission: Arc<Admission>,
     handshake_timeout: Duration,
     signals: Signals,
+    /// When a client over its share was last told of in the log.
+    crowded: Cell<Option<Instant>>,
+}
+
+impl<H> Worker<H> {
+    /// Says it, but not with every connection of somebody who opens them by the thousand.
+    fn tell_of_crowd(&self, address: SocketAddr) {
+        if self.crowded.get().is_none_or(|last| last.elapsed() > CROWD_INTERVAL) {
+            self.crowded.set(Some(Instant::now()));
+            tracing::warn!(address = %address.ip(), "connections closed: this address has as many as limits.connections_per_address allows");
+        }
+    }
 }
 
 /// Runs until the server ends; returns how many connections were cut then.
@@ -69,6 +91,7 @@ async fn work<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, read
         admission,
         handshake_timeout: limits.handshake_timeout,
         signals: signals.clone(),
+        crowded: Cell::new(None),
     });
     let accepting: Vec<_> = match doors.into_iter().map(|door| open(door, &worker)).collect() {
         Ok(accepting) => accepting,
@@ -192,6 +215,8 @@ impl<H: Handler> Entrance<H> {
                     self.admit(stream, arrival);
                 }
             }
+            // A balancer that only looks whether we are there.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Ok(Err(error)) => {
                 tracing::warn!(peer = ?arrival.remote, %error, "no PROXY header from a peer in proxy_protocol_from")
             }
@@ -209,7 +234,7 @@ impl<H: Handler> Entrance<H> {
                 true
             }
             None => {
-                tracing::warn!(address = %address.ip(), "connection closed: its address has as many as limits.connections_per_address allows");
+                self.worker.tell_of_crowd(address);
                 false
             }
         }
@@ -246,7 +271,7 @@ impl<H: Handler> Entrance<H> {
         let tls = tls_info(&io);
         if tls.alpn.as_deref() == Some(b"h2") {
             let connection = self.connection(arrival, Some(tls), Protocol::H2);
-            spawn_local(http2::serve(io, connection, self.worker));
+            spawn_local(http2::serve(io, Vec::new(), connection, self.worker));
         } else {
             let connection = self.connection(arrival, Some(tls), Protocol::H1);
             spawn_local(http1::serve(io, Vec::new(), connection, self.worker));
@@ -260,9 +285,7 @@ impl<H: Handler> Entrance<H> {
         match told {
             Ok(Ok(true)) => {
                 let connection = self.connection(arrival, None, Protocol::H2);
-                let (read, write) = tokio::io::split(io);
-                let io = tokio::io::join(io::Cursor::new(received).chain(read), write);
-                spawn_local(http2::serve(io, connection, self.worker));
+                spawn_local(http2::serve(io, received, connection, self.worker));
             }
             Ok(Ok(false)) => {
                 let connection = self.connection(arrival, None, Protocol::H1);
@@ -304,10 +327,3 @@ fn tls_info<IO>(io: &TlsStream<IO>) -> TlsInfo {
     let (_, session) = io.get_ref();
     TlsInfo { sni: session.server_name().map(str::to_owned), alpn: session.alpn_protocol().map(<[u8]>::to_vec) }
 }
-
-// Named so that a change of either is seen to concern both kinds of sockets.
-const _: fn() = || {
-    fn is_io<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>() {}
-    is_io::<TcpStream>();
-    is_io::<UnixStream>();
-};

@@ -126,6 +126,10 @@ fn naive(mut bytes: &[u8]) -> Vec<Seen> {
             .map(|(name, value)| (name.to_lowercase(), value.trim_matches([' ', '\t']).to_lowercase()))
             .collect();
         let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let framing = ["transfer-encoding", "content-length"];
+        let lengths = fields.iter().filter(|(name, _)| framing.contains(&name.as_str())).count();
+        assert!(lengths <= 1, "two lengths passed: {head:?}");
+        assert!(fields.iter().filter(|(name, _)| name == "host").count() <= 1, "two hosts passed: {head:?}");
         let body = if field("transfer-encoding").is_some() {
             naive_chunks(&mut bytes)
         } else {

@@ -130,6 +130,45 @@ fn an_idle_connection_is_ended() {
 }
 
 #[test]
+fn a_client_that_takes_no_answer_is_cut_however_lively_it_is() {
+    let short = Duration::from_millis(300);
+    let (_server, address) = start(h2c(), Limits { write_timeout: short, ..limits() });
+    block_on(async {
+        let mut client = connect(address).await;
+        let big = request("http://a/big").body(Full::default()).unwrap();
+        let _untaken = client.send_request(big).await.unwrap();
+        let start = Instant::now();
+        while !client.is_closed() {
+            assert!(start.elapsed() < Duration::from_secs(5), "still open");
+            // Other requests go on meanwhile, and do not count for it.
+            let head = request("http://a/").method("HEAD").body(Full::default()).unwrap();
+            client.send_request(head).await.ok();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(start.elapsed() >= short / 2);
+    });
+}
+
+#[test]
+fn a_client_that_takes_its_time_is_not_cut() {
+    let short = Duration::from_millis(300);
+    let (_server, address) = start(h2c(), Limits { write_timeout: short, ..limits() });
+    block_on(async {
+        let mut client = connect(address).await;
+        let big = request("http://a/big").body(Full::default()).unwrap();
+        let mut body = client.send_request(big).await.unwrap().into_body();
+        let (mut taken, start) = (0, Instant::now());
+        while let Some(frame) = body.frame().await {
+            taken += frame.unwrap().data_ref().map_or(0, Bytes::len);
+            if start.elapsed() < short * 3 {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        }
+        assert_eq!(taken, 64 << 20);
+    });
+}
+
+#[test]
 fn a_running_stream_is_finished_at_the_end() {
     let (server, address) = start(h2c(), limits());
     let runtime = tokio::runtime::Runtime::new().unwrap();

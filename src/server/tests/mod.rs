@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::StreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -38,7 +39,7 @@ impl Handler for TestHandler {
             "/forever" => std::future::pending::<()>().await,
             "/who" => return Response::new(Body::full(format!("{connection:?}"))),
             "/ignore" => return Response::new(Body::full("ignored")),
-            "/big" => return Response::new(Body::full(vec![b'x'; 64 << 20])),
+            "/big" => return Response::new(big()),
             "/tunnel" => return tunnel(hyper::upgrade::on(&mut request), connection),
             "/lie" => return switching(),
             _ => {}
@@ -53,6 +54,13 @@ impl Handler for TestHandler {
             }
         }
     }
+}
+
+/// 64 MiB in pieces, as an upstream would send it.
+fn big() -> Body {
+    let piece = || Ok(http_body::Frame::data(bytes::Bytes::from_static(&[b'x'; 1 << 16])));
+    let pieces = futures_util::stream::repeat_with(piece).take(1 << 10);
+    Body::Boxed(http_body_util::combinators::BoxBody::new(http_body_util::StreamBody::new(pieces)))
 }
 
 fn switching() -> Response<Body> {
