@@ -16,8 +16,10 @@ use crate::config::{LoadError, keys::KeysError, secrets::SecretError};
 
 mod check;
 mod config;
+mod demo;
 mod keys;
 mod report;
+mod serve;
 
 /// A gate before apps that know nothing of logins.
 ///
@@ -31,6 +33,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything in one process, nothing to register: gateway, sample app, simulated providers.
+    Demo(demo::Args),
+    /// Run the gateway.
+    Serve(serve::Args),
     /// Read a configuration file and show everything that is wrong with it.
     Check(check::Args),
     /// Show what a configuration file can hold.
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => demo::run(args, console),
+        Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args, console),
         Command::Config(args) => config::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
