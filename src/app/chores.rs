@@ -20,12 +20,17 @@ const SWEEP: Duration = Duration::from_secs(300);
 pub(super) fn start(foundation: &Arc<Foundation>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
     let spawn = |chore: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         let stop = stop.clone();
-        tokio::spawn(async move { drop(stop.run_until_cancelled(chore).await) })
+        tokio::spawn(async move {
+            stop.run_until_cancelled(chore).await;
+        })
     };
     let f = || foundation.clone();
     let (tell, told) = mpsc::unbounded_channel();
     vec![
-        spawn(Box::pin(f().sessions.clone().follow_changes(move |change| drop(tell.send(change))))),
+        spawn(Box::pin(f().sessions.clone().follow_changes(move |change| {
+            // Nobody listens any more only when everything stops.
+            let _ = tell.send(change);
+        }))),
         spawn(Box::pin(cut_streams(f(), told))),
         spawn(Box::pin(tell_sightings(f()))),
         spawn(Box::pin(sweep(f()))),

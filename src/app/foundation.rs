@@ -49,13 +49,16 @@ impl Foundation {
         let metrics = Metrics::new();
         let keys = config::keys::load_or_create(&config.keys, data_folder(config))?;
         if config.session.store == Store::Redis && config.keys.is_empty() {
-            tracing::warn!("sessions are in Redis, but the sealing key is this host's own: replicas need keys.sealing_file in common");
+            tracing::warn!(
+                "sessions are in Redis, but the sealing key is this host's own: replicas need keys.sealing_file in common"
+            );
         }
         let file = SqliteFile::open(&config.directory.file).await?;
         let store = session::open(&config.session, &file).await?;
         let directory: Arc<dyn Directory> = Arc::new(SqlDirectory::open(file).await?);
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
-        let audit = AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;
+        let audit =
+            AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;
         let signing = SigningKeys::generate(clock.now())?;
         let issuer = config.portal.public_url.as_str().trim_end_matches('/');
         Ok(Self {

@@ -19,7 +19,10 @@ use crate::{
     identity::ProviderName,
     login::{Login, Providers, limits::Limits, return_to::AllowedHosts},
     policy::Authorities,
-    portal::{Pages, site::{Site, SiteParts}},
+    portal::{
+        Pages,
+        site::{Site, SiteParts},
+    },
     provider,
     session::cookie::Cookies,
     upstream::{self, Upstream},
@@ -69,7 +72,8 @@ impl Builder {
         let authorities: Authorities =
             config.provider.iter().map(|(name, provider)| (name.clone(), provider.email_domains.clone())).collect();
         let routes = RouteTable::build(&config.route, &plan, &authorities)?;
-        let leading = routes.routes().iter().map(|route| leading(route, config, &upstreams)).collect::<Result<_, _>>()?;
+        let leading =
+            routes.routes().iter().map(|route| leading(route, config, &upstreams)).collect::<Result<_, _>>()?;
         let cookies = Cookies::new(&config.session, &config.portal.public_url)?;
         let login = Arc::new(login(config, foundation, cookies.clone())?);
         let parts = SiteParts {

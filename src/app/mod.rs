@@ -140,7 +140,12 @@ impl Running {
 }
 
 /// Starts the workers.
-fn serve_requests(config: &Config, gates: &Gates, foundation: &Foundation, log: Option<AccessLog>) -> anyhow::Result<Server> {
+fn serve_requests(
+    config: &Config,
+    gates: &Gates,
+    foundation: &Foundation,
+    log: Option<AccessLog>,
+) -> anyhow::Result<Server> {
     let control = Control::new(tokio::runtime::Handle::current());
     let routes: Vec<String> = (1..=config.route.len()).map(|number| number.to_string()).collect();
     let (gates, metrics) = (gates.clone(), foundation.metrics.clone());

@@ -22,6 +22,10 @@ pub(super) struct Args {
 /// Runs until Ctrl-C.
 pub(super) fn run(args: Args, console: &mut Console<'_>) -> anyhow::Result<ExitCode> {
     let wanted = Wanted { data: args.data, port: args.port };
-    if args.simulators { demo::simulators(&wanted, console.out)? } else { demo::run(&wanted, console.out)? }
+    if args.simulators {
+        demo::simulators(&wanted, console.out)?
+    } else {
+        demo::run(&wanted, console.out)?
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -26,7 +26,8 @@ pub struct Wanted {
 /// # Errors
 /// When a port or the data folder cannot be used.
 pub fn run(wanted: &Wanted, out: &mut dyn Write) -> anyhow::Result<()> {
-    let throw_away = tempfile::Builder::new().prefix("brama-demo-").tempdir().context("cannot make a temporary folder")?;
+    let throw_away =
+        tempfile::Builder::new().prefix("brama-demo-").tempdir().context("cannot make a temporary folder")?;
     let folder = wanted.data.clone().unwrap_or_else(|| throw_away.path().to_owned());
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     app::control_plane()?.block_on(async {
@@ -116,9 +117,7 @@ allow = [{{ group = "admins" }}]
 /// Reads the demo's own configuration; a mistake in it is a mistake of ours and is shown whole.
 fn read(text: &str) -> anyhow::Result<Config> {
     let (config, problems) = crate::config::load::read("demo.toml".as_ref(), text);
-    config.ok_or_else(|| {
-        LoadError::Invalid { path: "demo.toml".into(), problems, text: text.to_owned() }.into()
-    })
+    config.ok_or_else(|| LoadError::Invalid { path: "demo.toml".into(), problems, text: text.to_owned() }.into())
 }
 
 fn welcome(gateway: &Url, parts: &Parts, running: &Running, wanted: &Wanted, folder: &std::path::Path) -> String {

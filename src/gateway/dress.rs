@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::{
     Gate, Person,
-    assertion::{KeyError, Kept},
+    assertion::{Kept, KeyError},
     enrich::{self, Rendered},
     route::Route,
     target::{Host, Target},
@@ -38,10 +38,18 @@ impl Wardrobe {
 
 impl Gate {
     /// Puts on what the route sends of this person.
-    pub(super) fn dress(&self, route: &Route, person: &Person, target: &Target, headers: &mut HeaderMap) -> Result<(), KeyError> {
+    pub(super) fn dress(
+        &self,
+        route: &Route,
+        person: &Person,
+        target: &Target,
+        headers: &mut HeaderMap,
+    ) -> Result<(), KeyError> {
         let session = person.live.session();
         match person.live.keep(|| Wardrobe::new(self)) {
-            Some(kept) if kept.generation == self.generation => self.dress_from(kept, route, person, session, target, headers),
+            Some(kept) if kept.generation == self.generation => {
+                self.dress_from(kept, route, person, session, target, headers)
+            }
             // The configuration has changed since: the cache is being emptied, and this one request makes its own.
             _ => self.dress_from(&Wardrobe::new(self), route, person, session, target, headers),
         }
@@ -83,7 +91,13 @@ impl Gate {
         }
     }
 
-    fn assertion(&self, kept: &Wardrobe, route: &Route, session: &Session, target: &Target) -> Result<HeaderValue, KeyError> {
+    fn assertion(
+        &self,
+        kept: &Wardrobe,
+        route: &Route,
+        session: &Session,
+        target: &Target,
+    ) -> Result<HeaderValue, KeyError> {
         let audience: Arc<str> = match &route.assertion_audience {
             Some(audience) => audience.clone(),
             None => target.host().map(Host::name).unwrap_or_default().into(),

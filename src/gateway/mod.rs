@@ -166,7 +166,7 @@ impl Gate {
         };
         let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
         if let Some(path) = self.own_path(target) {
-            return self.own(worker, &path.to_owned(), parts, body, peer, target).await;
+            return self.own(worker, path, parts, body, peer, target).await;
         }
         let route = match self.routes.find(target, &parts.method) {
             Ok(route) => route,
@@ -233,9 +233,9 @@ impl Gate {
     /// Our own origin as this browser reaches it: the configured one, or a configured host (threats 1.5).
     fn base(&self, target: &Target) -> Url {
         let configured = |host: &Host| {
-            self.hosts.iter().any(|(pattern, port)| {
-                pattern.matches(host.name()) && (port.is_none() || *port == host.port())
-            })
+            self.hosts
+                .iter()
+                .any(|(pattern, port)| pattern.matches(host.name()) && (port.is_none() || *port == host.port()))
         };
         target
             .host()
@@ -283,7 +283,9 @@ impl Gate {
         let login = self.site.login();
         if login.claim_renewal(live, now) {
             let (login, id, live) = (login.clone(), id.clone(), live.clone());
-            control.start(async move { drop(login.renew(&id, &live).await) });
+            control.start(async move {
+                login.renew(&id, &live).await;
+            });
         }
     }
 
@@ -298,13 +300,20 @@ impl Gate {
     ) -> Result<Permit, Turned> {
         let facts = person.map(|person| enrich::Person::from(person.live.session()).facts());
         let preflight = intercept::is_preflight(&parts.method, &parts.headers);
-        let permit = route.policy.decide(facts, Ask { method: &parts.method, preflight }).map_err(|denial| match denial {
-            Denial::NotSignedIn => Turned::SignIn(intercept::answer(&parts.method, &parts.headers, route.intercept)),
-            denial => Turned::Denied(denial),
-        })?;
+        let permit =
+            route.policy.decide(facts, Ask { method: &parts.method, preflight }).map_err(|denial| match denial {
+                Denial::NotSignedIn => {
+                    Turned::SignIn(intercept::answer(&parts.method, &parts.headers, route.intercept))
+                }
+                denial => Turned::Denied(denial),
+            })?;
         // Browsers send cookies along with any page's WebSocket: its origin is all there is to go by (threats 3.5).
         if permit.is_personal() && parts.headers.contains_key(header::UPGRADE) {
-            let own = format!("{}://{}", peer.scheme.as_str(), target.host().and_then(|host| host.authority().to_str().ok()).unwrap_or_default());
+            let own = format!(
+                "{}://{}",
+                peer.scheme.as_str(),
+                target.host().and_then(|host| host.authority().to_str().ok()).unwrap_or_default()
+            );
             let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("\0"));
             if !route.lets_websocket_in(origin, &own) {
                 return Err(Turned::ForeignOrigin);

@@ -152,7 +152,8 @@ fn exact_status(turned: &Turned) -> Option<StatusCode> {
 fn close_where_framing_is_in_doubt(turned: &Turned, headers: &mut HeaderMap) {
     let in_doubt = matches!(
         turned,
-        Turned::OwnBody | Turned::Forward(ForwardError::TooLarge { .. } | ForwardError::UploadStalled(_) | ForwardError::UploadCut)
+        Turned::OwnBody
+            | Turned::Forward(ForwardError::TooLarge { .. } | ForwardError::UploadStalled(_) | ForwardError::UploadCut)
     );
     if in_doubt {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -62,7 +62,12 @@ pub struct Worker {
 
 impl Worker {
     /// The handler of one worker; made inside its runtime.
-    pub fn new(gates: Gates, control: Control, metrics: WorkerMetrics, access_log: Option<WorkerAccessLog>) -> Rc<Self> {
+    pub fn new(
+        gates: Gates,
+        control: Control,
+        metrics: WorkerMetrics,
+        access_log: Option<WorkerAccessLog>,
+    ) -> Rc<Self> {
         let prefix = secret::random::<5>().iter().map(|byte| format!("{byte:02x}")).collect();
         Rc::new(Self {
             gates,
@@ -152,7 +157,11 @@ impl Worker {
 }
 
 impl Handler for Worker {
-    fn call(self: Rc<Self>, request: Request<Incoming>, connection: Rc<Connection>) -> impl Future<Output = Response<Body>> + 'static {
+    fn call(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        connection: Rc<Connection>,
+    ) -> impl Future<Output = Response<Body>> + 'static {
         self.answer(request, connection)
     }
 }

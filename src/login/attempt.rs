@@ -191,7 +191,9 @@ mod tests {
     #[test]
     fn only_a_state_of_ours_names_a_cookie() {
         assert_eq!(Attempt::id(&attempt().state()).map(str::len), Some(8));
-        for strange in ["", "abc", "a=b; Path=/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "é23456789012345678901234567890123456789012"] {
+        for strange in
+            ["", "abc", "a=b; Path=/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "é23456789012345678901234567890123456789012"]
+        {
             assert_eq!(Attempt::id(strange), None, "{strange:?}");
         }
     }

@@ -3,7 +3,11 @@
 use http::HeaderValue;
 use url::Url;
 
-use super::{Login, Visitor, attempt::{Attempt, MAX_PENDING}, return_to::ReturnTo};
+use super::{
+    Login, Visitor,
+    attempt::{Attempt, MAX_PENDING},
+    return_to::ReturnTo,
+};
 use crate::{
     clock::Timestamp,
     event::What,

@@ -157,7 +157,9 @@ impl Login {
             Answer { error: Some(error), error_description, .. } => {
                 self.error_answer(&attempt, &error, error_description.as_deref(), visitor)
             }
-            Answer { code: Some(code), iss, .. } => self.redeem(&*provider, attempt, &code, iss.as_deref(), visitor).await,
+            Answer { code: Some(code), iss, .. } => {
+                self.redeem(&*provider, attempt, &code, iss.as_deref(), visitor).await
+            }
             _ => Ending::Malformed,
         }
     }
@@ -198,7 +200,9 @@ impl Login {
             Some(provider) if self.provider(provider).is_some() && !Attempt::is_started_over(state) => {
                 self.metrics.login_failed(provider, "started_over");
                 let (provider, login_hint) = (provider.clone(), None);
-                Ending::StartOver { begin: Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: true } }
+                Ending::StartOver {
+                    begin: Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: true },
+                }
             }
             _ => Ending::Expired { provider: provider.cloned(), return_to },
         }
@@ -235,10 +239,18 @@ impl Login {
     }
 
     /// Redeems the code and signs the person in.
-    async fn redeem(&self, provider: &dyn Provider, attempt: Attempt, code: &Secret, iss: Option<&str>, visitor: &Visitor<'_>) -> Ending {
+    async fn redeem(
+        &self,
+        provider: &dyn Provider,
+        attempt: Attempt,
+        code: &Secret,
+        iss: Option<&str>,
+        visitor: &Visitor<'_>,
+    ) -> Ending {
         let redirect_uri = self.redirect_uri(&attempt.provider, visitor.base);
         let (nonce, verifier) = (attempt.nonce(), attempt.pkce_verifier());
-        let response = AuthorizationResponse { code, iss, nonce: &nonce, pkce_verifier: &verifier, redirect_uri: &redirect_uri };
+        let response =
+            AuthorizationResponse { code, iss, nonce: &nonce, pkce_verifier: &verifier, redirect_uri: &redirect_uri };
         match provider.redeem(response, self.clock.now()).await {
             Ok(redeemed) => self.sign_in(attempt, redeemed, visitor).await,
             Err(error) => {

@@ -5,11 +5,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use governor::{
-    Quota, RateLimiter,
-    clock::DefaultClock,
-    state::keyed::HashMapStateStore,
-};
+use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
 
 /// Tables larger than this are cleared of idle addresses.
 const MAX_ADDRESSES: usize = 100_000;

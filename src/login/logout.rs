@@ -55,7 +55,12 @@ impl Login {
     ///
     /// # Errors
     /// When the store does not acknowledge the end: the person is still signed in, and must be told so.
-    pub async fn sign_out(self: &Arc<Self>, extent: Extent, return_to: &ReturnTo, visitor: &Visitor<'_>) -> Result<SignedOut, StoreError> {
+    pub async fn sign_out(
+        self: &Arc<Self>,
+        extent: Extent,
+        return_to: &ReturnTo,
+        visitor: &Visitor<'_>,
+    ) -> Result<SignedOut, StoreError> {
         let Some((key, live)) = self.of(visitor).await? else {
             return Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider: None, sessions: 0 });
         };
@@ -114,11 +119,18 @@ impl Login {
         }
     }
 
-    async fn at_provider(&self, provider: &dyn Provider, tokens: Option<&Tokens>, return_to: &ReturnTo, visitor: &Visitor<'_>) -> Option<Url> {
+    async fn at_provider(
+        &self,
+        provider: &dyn Provider,
+        tokens: Option<&Tokens>,
+        return_to: &ReturnTo,
+        visitor: &Visitor<'_>,
+    ) -> Option<Url> {
         let mut back = visitor.base.clone();
         back.set_path(&format!("{}/signed_out", self.prefix));
         let notice = Notice { to: return_to.as_str().to_owned(), until: self.clock.now().plus(NOTICE_LIFE) };
-        let state = self.keys.seal_text(Purpose::Notice, b"signed out", &serde_json::to_vec(&notice).unwrap_or_default());
+        let state =
+            self.keys.seal_text(Purpose::Notice, b"signed out", &serde_json::to_vec(&notice).unwrap_or_default());
         provider.end_session_url(tokens.and_then(|tokens| tokens.id_token.as_ref()), &back, &state).await
     }
 

@@ -20,11 +20,7 @@ use crate::{
     identity::{AccountId, ProviderName},
     provider::Provider,
     secret::KeyRing,
-    session::{
-        SessionId, SessionKey, Sessions, StoreError,
-        cookie::Cookies,
-        live::Live,
-    },
+    session::{SessionId, SessionKey, Sessions, StoreError, cookie::Cookies, live::Live},
     telemetry::metrics::Metrics,
 };
 

@@ -122,14 +122,16 @@ impl Login {
         tracing::warn!(provider = %live.session().origin.provider, session = ?live.key(), %error, "a renewal failed");
         let reason = error.reason();
         match error {
-            ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => match self.sessions.end(live.key()).await {
-                Ok(_) => {
-                    self.metrics.sessions_ended("renewal_refused", 1);
-                    self.renewal_told(live, reason, What::Revoked { reason });
-                    Renewal::Ended
+            ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => {
+                match self.sessions.end(live.key()).await {
+                    Ok(_) => {
+                        self.metrics.sessions_ended("renewal_refused", 1);
+                        self.renewal_told(live, reason, What::Revoked { reason });
+                        Renewal::Ended
+                    }
+                    Err(_) => Renewal::Later,
                 }
-                Err(_) => Renewal::Later,
-            },
+            }
             ProviderError::Unavailable(_) | ProviderError::Misconfigured(_) | ProviderError::Untrusted(_) => {
                 self.renewal_told(live, reason, What::RenewalFailed { reason });
                 Renewal::Later

@@ -20,8 +20,8 @@ mod news;
 mod open;
 #[cfg(feature = "session-redis")]
 pub mod redis;
-pub mod streams;
 mod sessions;
+pub mod streams;
 
 pub use sessions::{Beginning, Sessions};
 

@@ -9,8 +9,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose,
-    cache::SessionCache, lifetime::Lifetime, live::Live,
+    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose, cache::SessionCache,
+    lifetime::Lifetime, live::Live,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -105,7 +105,9 @@ impl Sessions {
             return Ok(Some(live));
         }
         match self.read(key, now).await {
-            Err(StoreError::Unavailable(why)) => self.during_outage(key, now).map(Some).ok_or(StoreError::Unavailable(why)),
+            Err(StoreError::Unavailable(why)) => {
+                self.during_outage(key, now).map(Some).ok_or(StoreError::Unavailable(why))
+            }
             answer => answer,
         }
     }
@@ -160,7 +162,9 @@ impl Sessions {
             created_at: now,
             ends_at,
             renew_at: beginning.renew_at,
-            user_agent: beginning.user_agent.map(|agent| agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect()),
+            user_agent: beginning
+                .user_agent
+                .map(|agent| agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect()),
             tokens: Some(self.seal_tokens(&id, beginning.tokens)),
             origin: origin.clone(),
         };
@@ -187,7 +191,12 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store does not acknowledge it.
-    pub async fn renewed(&self, id: &SessionId, live: &Live, renewal: &crate::provider::Renewed) -> Result<Replaced, StoreError> {
+    pub async fn renewed(
+        &self,
+        id: &SessionId,
+        live: &Live,
+        renewal: &crate::provider::Renewed,
+    ) -> Result<Replaced, StoreError> {
         const TRIES: usize = 5;
         let key = *live.key();
         let (mut session, mut version) = (live.session().clone(), live.version());
@@ -199,7 +208,8 @@ impl Sessions {
             }
             let now = self.clock.now();
             let sealed = self.seal(&key, &session)?;
-            match self.store.replace(&key, version, sealed, self.lifetime.expires_at(now, session.ends_at), now).await? {
+            match self.store.replace(&key, version, sealed, self.lifetime.expires_at(now, session.ends_at), now).await?
+            {
                 Replaced::Changed => {}
                 done => {
                     self.cache.forget(&key);
@@ -207,7 +217,9 @@ impl Sessions {
                 }
             }
             let Some(stored) = self.store.load(&key, now).await? else { return Ok(Replaced::Gone) };
-            session = self.open(&key, &stored).ok_or_else(|| StoreError::Corrupt("a record changed into one that does not open".into()))?;
+            session = self
+                .open(&key, &stored)
+                .ok_or_else(|| StoreError::Corrupt("a record changed into one that does not open".into()))?;
             version = stored.version;
         }
         Ok(Replaced::Changed)

@@ -258,6 +258,8 @@ async fn back(
     if let Some(idle_timeout) = passage.settings.idle_timeout {
         body.set_idle_timeout(idle_timeout);
     }
-    let body = download::streamed(body, passage.cancel, passage.keep.stream.clone()).await.map_err(ForwardError::ResponseCut)?;
+    let body = download::streamed(body, passage.cancel, passage.keep.stream.clone())
+        .await
+        .map_err(ForwardError::ResponseCut)?;
     Ok(Response::from_parts(parts, body))
 }

@@ -49,14 +49,18 @@ impl Site {
     }
 
     async fn end_one(&self, asked: &Asked) -> Result<Option<page::AccountNotice>, StoreError> {
-        let Some(key) = asked.field(page::SESSION_FIELD).as_deref().and_then(SessionKey::parse_hex) else { return Ok(None) };
+        let Some(key) = asked.field(page::SESSION_FIELD).as_deref().and_then(SessionKey::parse_hex) else {
+            return Ok(None);
+        };
         let ended = self.login.end_own(&key, &asked.visitor()).await?;
         Ok(ended.then_some(page::AccountNotice::Ended))
     }
 
     async fn end_all(&self, asked: &Asked) -> Response<Body> {
         match self.login.sign_out(Extent::Everywhere, &ReturnTo::home(), &asked.visitor()).await {
-            Ok(done) => see_other(&done.at_provider.map_or_else(|| self.after_sign_out.clone(), String::from), done.cookies),
+            Ok(done) => {
+                see_other(&done.at_provider.map_or_else(|| self.after_sign_out.clone(), String::from), done.cookies)
+            }
             Err(error) => self.store_down(asked, &error),
         }
     }
@@ -67,7 +71,12 @@ impl Site {
         self.send_to_sign_in(asked, back).await
     }
 
-    async fn account_page(&self, asked: &Asked, live: &Live, notice: Option<page::AccountNotice>) -> Result<page::Account, StoreError> {
+    async fn account_page(
+        &self,
+        asked: &Asked,
+        live: &Live,
+        notice: Option<page::AccountNotice>,
+    ) -> Result<page::Account, StoreError> {
         let session = live.session();
         let now = self.clock.now();
         let label = |provider: &crate::identity::ProviderName| {
@@ -91,7 +100,11 @@ impl Site {
                 .into_iter()
                 .map(|identity| page::LinkedIdentity {
                     name: identity.origin.provider.to_string(),
-                    kind: self.login.provider(&identity.origin.provider).map(|provider| provider.kind().to_owned()).unwrap_or_default(),
+                    kind: self
+                        .login
+                        .provider(&identity.origin.provider)
+                        .map(|provider| provider.kind().to_owned())
+                        .unwrap_or_default(),
                     label: label(&identity.origin.provider),
                     who: page::LinkedIdentity::who(&identity.profile, identity.origin.key.subject.as_str()),
                     used_at: identity.used_at,

@@ -15,8 +15,8 @@ impl Site {
     pub(super) async fn callback(&self, asked: &Asked, named: &str, answer: &str) -> Response<Body> {
         let named = (!named.is_empty()).then(|| ProviderName::new(named));
         match self.login.callback(named.as_ref(), answer, &asked.visitor()).await {
-            Ending::SignedIn { cookies, return_to } => see_other(return_to.as_str(), cookies),
-            Ending::CarryOn { return_to } => see_other(return_to.as_str(), Vec::new()),
+            Ending::SignedIn { cookies, return_to } => see_other(&self.landing(named.as_ref(), &return_to), cookies),
+            Ending::CarryOn { return_to } => see_other(&self.landing(named.as_ref(), &return_to), Vec::new()),
             Ending::StartOver { begin } => self.begin(asked, begin).await,
             Ending::Expired { provider, return_to } => {
                 self.login_error(asked, ErrorPage::LoginExpired, provider.as_ref(), &return_to)
@@ -35,5 +35,13 @@ impl Site {
             }
             Ending::StoreDown(error) => self.store_down(asked, &error),
         }
+    }
+
+    /// Where to land. Facebook puts the fragment `#_=_` on its answer, and browsers carry a fragment over redirects that
+    /// have none of their own (Fetch, 4.4): an empty one keeps it from the app's address and its scripts.
+    fn landing(&self, provider: Option<&ProviderName>, return_to: &ReturnTo) -> String {
+        let of_facebook = provider.and_then(|name| self.login.provider(name)).is_some_and(|p| p.kind() == "facebook");
+        let fragment = if of_facebook && !return_to.as_str().contains('#') { "#" } else { "" };
+        format!("{return_to}{fragment}")
     }
 }

@@ -9,7 +9,9 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE, USER_AGENT, VARY},
+    header::{
+        ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE, USER_AGENT, VARY,
+    },
 };
 use url::Url;
 
@@ -19,7 +21,10 @@ use crate::{
     clock::Clock,
     directory::Directory,
     gateway::assertion::Asserter,
-    login::{Login, Visitor, return_to::{AllowedHosts, ReturnTo}},
+    login::{
+        Login, Visitor,
+        return_to::{AllowedHosts, ReturnTo},
+    },
     session::{SessionId, Sessions, StoreError},
 };
 
@@ -165,25 +170,33 @@ impl Site {
             ("account", "", &Method::POST) => self.end_sessions(asked).await,
             ("userinfo", "", &Method::GET | &Method::HEAD) => self.userinfo(asked).await,
             ("jwks", "", &Method::GET | &Method::HEAD) => self.jwks(),
-            ("static", name, &Method::GET | &Method::HEAD) => {
-                self.pages.asset(name, Some(&asked.query).filter(|query| !query.is_empty()).map(String::as_str), &asked.headers).unwrap_or_else(|| self.error(asked, ErrorPage::NotFound))
-            }
-            ("sign_in" | "start" | "callback" | "sign_out" | "signed_out" | "account" | "userinfo" | "jwks" | "static", ..) => {
-                self.error(asked, ErrorPage::MethodNotAllowed)
-            }
+            ("static", name, &Method::GET | &Method::HEAD) => self
+                .pages
+                .asset(name, Some(&asked.query).filter(|query| !query.is_empty()).map(String::as_str), &asked.headers)
+                .unwrap_or_else(|| self.error(asked, ErrorPage::NotFound)),
+            (
+                "sign_in" | "start" | "callback" | "sign_out" | "signed_out" | "account" | "userinfo" | "jwks"
+                | "static",
+                ..,
+            ) => self.error(asked, ErrorPage::MethodNotAllowed),
             _ => self.error(asked, ErrorPage::NotFound),
         }
     }
 
     /// An error page, or its JSON, with the ways on that every ending has.
     pub fn error(&self, asked: &Asked, ending: ErrorPage) -> Response<Body> {
-        let error = page::Error { sign_in_url: Some(self.sign_in_url(None)), ..page::Error::new(ending, &asked.reference) };
+        let error =
+            page::Error { sign_in_url: Some(self.sign_in_url(None)), ..page::Error::new(ending, &asked.reference) };
         self.error_page(asked, &error)
     }
 
     /// An error page as it is given, or its JSON.
     pub fn error_page(&self, asked: &Asked, error: &page::Error) -> Response<Body> {
-        if asked.wants_json() { self.pages.error_json(error, self.language_of(asked)) } else { self.pages.error(error, self.language_of(asked)) }
+        if asked.wants_json() {
+            self.pages.error_json(error, self.language_of(asked))
+        } else {
+            self.pages.error(error, self.language_of(asked))
+        }
     }
 
     /// Answers a request that the gateway turned away: a page for people, JSON for programs.
@@ -227,7 +240,8 @@ impl Site {
     /// Where this request wants to go afterwards: `rd`, else `X-Auth-Request-Redirect`, else nowhere in particular.
     /// Whatever may not be gone to counts as not said.
     fn wanted(&self, asked: &Asked, rd: Option<String>) -> Option<ReturnTo> {
-        let header = || asked.headers.get("x-auth-request-redirect").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header =
+            || asked.headers.get("x-auth-request-redirect").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let raw = rd.or_else(header)?;
         ReturnTo::check(&raw, &asked.base, &self.allowed).ok()
     }
@@ -244,7 +258,9 @@ pub(super) fn see_other(location: &str, cookies: Vec<HeaderValue>) -> Response<B
         Err(_) => headers.insert(LOCATION, HeaderValue::from_static("/")),
     };
     private(headers);
-    cookies.into_iter().for_each(|cookie| drop(headers.append(SET_COOKIE, cookie)));
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
+    }
     response
 }
 

@@ -6,7 +6,11 @@ use super::{Asked, Site, see_other};
 use crate::{
     body::Body,
     identity::ProviderName,
-    login::{begin::{Begin, NotBegun}, remembered::Remembered, return_to::ReturnTo},
+    login::{
+        begin::{Begin, NotBegun},
+        remembered::Remembered,
+        return_to::ReturnTo,
+    },
     portal::{ErrorPage, page},
     provider::{Health, Prompt, ProviderError},
 };
@@ -39,7 +43,8 @@ impl Site {
 
     /// The provider that need not be chosen: the one of last time, unless the person signed out since; or the only one.
     fn clear_choice(&self, asked: &Asked) -> Option<(ProviderName, Option<String>)> {
-        let ready = |name: &ProviderName| self.login.provider(name).is_some_and(|provider| provider.health() == Health::Ready);
+        let ready =
+            |name: &ProviderName| self.login.provider(name).is_some_and(|provider| provider.health() == Health::Ready);
         match self.remembered(asked) {
             Some(remembered) if remembered.signed_out => None,
             Some(remembered) if ready(&remembered.provider) => Some((remembered.provider, remembered.login_hint)),
@@ -80,7 +85,13 @@ impl Site {
     }
 
     /// The page of a provider that failed, with the way to try again and the way round it.
-    pub(super) fn provider_failed(&self, asked: &Asked, provider: &ProviderName, error: &ProviderError, return_to: &ReturnTo) -> Response<Body> {
+    pub(super) fn provider_failed(
+        &self,
+        asked: &Asked,
+        provider: &ProviderName,
+        error: &ProviderError,
+        return_to: &ReturnTo,
+    ) -> Response<Body> {
         let ending = match error {
             ProviderError::Unavailable(_) => ErrorPage::ProviderUnavailable,
             ProviderError::Misconfigured(_) => ErrorPage::ProviderMisconfigured,
@@ -92,14 +103,23 @@ impl Site {
     }
 
     /// The page of a login that came to nothing.
-    pub(super) fn login_error(&self, asked: &Asked, ending: ErrorPage, provider: Option<&ProviderName>, return_to: &ReturnTo) -> Response<Body> {
+    pub(super) fn login_error(
+        &self,
+        asked: &Asked,
+        ending: ErrorPage,
+        provider: Option<&ProviderName>,
+        return_to: &ReturnTo,
+    ) -> Response<Body> {
         let known = provider.and_then(|name| self.login.provider(name));
-        self.error_page(asked, &page::Error {
-            provider: known.map(|provider| provider.label().to_owned()),
-            retry_url: known.map(|provider| self.start_url(provider.name().as_str(), return_to)),
-            sign_in_url: Some(self.sign_in_url(Some(return_to))),
-            ..page::Error::new(ending, &asked.reference)
-        })
+        self.error_page(
+            asked,
+            &page::Error {
+                provider: known.map(|provider| provider.label().to_owned()),
+                retry_url: known.map(|provider| self.start_url(provider.name().as_str(), return_to)),
+                sign_in_url: Some(self.sign_in_url(Some(return_to))),
+                ..page::Error::new(ending, &asked.reference)
+            },
+        )
     }
 
     fn chooser(&self, asked: &Asked, return_to: &ReturnTo) -> Response<Body> {
@@ -110,14 +130,22 @@ impl Site {
             .values()
             .map(|provider| page::Choice::of(&**provider, self.start_url(provider.name().as_str(), return_to)))
             .collect();
-        let mut chooser = page::SignIn::new(choices, remembered.as_ref().map(|remembered| remembered.provider.as_str()));
-        chooser.remembered_as = remembered.and_then(|remembered| remembered.login_hint).filter(|hint| hint.contains('@'));
-        chooser.destination = asked.base.join(return_to.as_str()).ok().filter(|url| url.path() != "/").and_then(|url| page::Destination::of(&url));
+        let mut chooser =
+            page::SignIn::new(choices, remembered.as_ref().map(|remembered| remembered.provider.as_str()));
+        chooser.remembered_as =
+            remembered.and_then(|remembered| remembered.login_hint).filter(|hint| hint.contains('@'));
+        chooser.destination = asked
+            .base
+            .join(return_to.as_str())
+            .ok()
+            .filter(|url| url.path() != "/")
+            .and_then(|url| page::Destination::of(&url));
         self.pages.sign_in(&chooser, self.language_of(asked))
     }
 
     fn remembered(&self, asked: &Asked) -> Option<Remembered> {
         let sealed = self.login.cookies.origin(&asked.headers)?;
-        Remembered::open(&self.login.keys, sealed).filter(|remembered| self.login.provider(&remembered.provider).is_some())
+        Remembered::open(&self.login.keys, sealed)
+            .filter(|remembered| self.login.provider(&remembered.provider).is_some())
     }
 }

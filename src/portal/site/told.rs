@@ -1,6 +1,9 @@
 //! What programs ask: who is signed in, and by which keys assertions are signed.
 
-use http::{HeaderValue, Response, StatusCode, header::{CACHE_CONTROL, CONTENT_TYPE}};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
 use serde_json::json;
 
 use super::{Asked, Site, json};
@@ -13,22 +16,25 @@ impl Site {
             Ok(Some(live)) => {
                 let session = live.session();
                 let profile = &session.profile;
-                json(StatusCode::OK, &json!({
-                    "user": session.account,
-                    "email": profile.email,
-                    "email_verified": profile.email_verified,
-                    "name": profile.name,
-                    "preferredUsername": profile.preferred_username,
-                    "groups": profile.groups,
-                    "origin": {
-                        "provider": session.origin.provider,
-                        "issuer": session.origin.key.issuer,
-                        "subject": session.origin.key.subject,
-                        "connection": session.origin.connection,
-                        "at": session.origin.at.to_string(),
-                    },
-                    "expires_at": session.ends_at.to_string(),
-                }))
+                json(
+                    StatusCode::OK,
+                    &json!({
+                        "user": session.account,
+                        "email": profile.email,
+                        "email_verified": profile.email_verified,
+                        "name": profile.name,
+                        "preferredUsername": profile.preferred_username,
+                        "groups": profile.groups,
+                        "origin": {
+                            "provider": session.origin.provider,
+                            "issuer": session.origin.key.issuer,
+                            "subject": session.origin.key.subject,
+                            "connection": session.origin.connection,
+                            "at": session.origin.at.to_string(),
+                        },
+                        "expires_at": session.ends_at.to_string(),
+                    }),
+                )
             }
             Ok(None) => {
                 let error = super::page::Error {
