@@ -57,7 +57,9 @@ fn sources() -> Vec<(PathBuf, String)> {
             let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
             (path.strip_prefix(root).expect("below the root").to_owned(), text)
         })
-        .filter(|(path, _)| !path.to_string_lossy().contains("test"))
+        .filter(|(path, _)| {
+            !["test", "conformance", "support"].iter().any(|part| path.to_string_lossy().contains(part))
+        })
         .collect()
 }
 

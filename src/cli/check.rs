@@ -72,7 +72,8 @@ mod tests {
         fs::write(&secret, "s3cr3t-of-google").unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
         let (shown, code) = check(&format!(
-            "[portal]\npublic_url = \"https://a.example\"\n[provider.google]\nkind = \"google\"\nclient_id = \"a\"\n\
+            "upstream.app.targets = [\"http://127.0.0.1:8080\"]\nroute = [{{ path = \"/\", upstream = \"app\" }}]\n\
+             [portal]\npublic_url = \"https://a.example\"\n[provider.google]\nkind = \"google\"\nclient_id = \"a\"\n\
              client_secret_file = \"{}\"\n",
             secret.display()
         ));

@@ -4,7 +4,7 @@ use super::{
     Config,
     problem::Problems,
     provider::{ClientAuth, Kind, Provider},
-    secrets,
+    route, secrets,
     session::Store,
     value::{At, Check},
 };
@@ -42,10 +42,32 @@ impl Check for Config {
         self.check_cookie_domain(at, problems);
         self.check_shared_keys(at, problems);
         self.check_secrets(at, problems);
+        self.check_routes(at, problems);
     }
 }
 
 impl Config {
+    /// Routes speak of upstreams, providers and header sets by name, and two of them must not claim the same requests.
+    fn check_routes(&self, at: &At<'_>, problems: &mut Problems) {
+        route::check_routes(&self.route, at, problems);
+        route::check_names(
+            &self.route,
+            |name| self.upstream.contains_key(name),
+            |name| self.provider.contains_key(name),
+            |name| self.headers.set.contains_key(name),
+            at,
+            problems,
+        );
+        if self.route.is_empty() {
+            problems.warn(
+                at.span(),
+                "route",
+                "there is no route, so everything but our own pages is \"not found\"",
+                "add [[route]] with path = \"/\" and upstream = \"NAME\"",
+            );
+        }
+    }
+
     /// Two buttons of the same name cannot be told apart on the sign-in page.
     fn check_provider_labels(&self, at: &At<'_>, problems: &mut Problems) {
         let shown = |provider: &Provider| match &provider.label {

@@ -168,6 +168,9 @@ pub(crate) mod tests {
 
     /// The least that loads.
     pub(crate) const LEAST: &str = r#"
+upstream.app.targets = ["http://127.0.0.1:8080"]
+route = [{ path = "/", upstream = "app" }]
+
 [portal]
 public_url = "https://app.example.com"
 
@@ -208,6 +211,7 @@ client_id = "abc"
                 "provider.g.client_secret",
             ),
             ("[admin]\naddress = \"0.0.0.0:4179\"", "admin.token"),
+            ("[upstream.b]\ntargets = []", "upstream.b"),
             ("[keys]\nsealing = [\"c2hvcnQ=\"]", "keys.sealing"),
         ] {
             let found = read(Path::new("brama.toml"), &format!("{LEAST}{extra}\n")).1;

@@ -49,7 +49,7 @@ section! {
     /// The whole file.
     pub struct Config {
         /// Where clients connect.
-        listen: Vec<listen::Listen>,
+        listen: Vec<listen::Listen> = vec![listen::Listen::default()],
         /// How much, how long, how many at the edge.
         limits: listen::Limits,
         /// Proxies before us, and what is believed of them.
@@ -59,7 +59,7 @@ section! {
         /// The apps, by the name the operator chose.
         upstream: BTreeMap<String, upstream::Upstream> = BTreeMap::new(),
         /// What belongs to which app, and who may pass.
-        route: Vec<route::Route>,
+        route: Vec<route::Route> = vec![],
         /// How the apps are told who calls.
         headers: headers::Headers,
         /// Who may vouch for people, by the name the operator chose.

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
+import { randomBytes } from 'node:crypto';
 import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -61,6 +62,7 @@ before(async () => {
   ({ url: issuer, server: provider } = await openIdProvider(opPort, `${base}/oauth2/callback/staff`));
   nginx = startNginx(appPort);
   redis = startRedis();
+  writeFileSync(join(data, 'sealing.keys'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
   writeFileSync(join(data, 'brama.toml'), `
 [[listen]]
 address = "127.0.0.1:${port}"
@@ -71,6 +73,8 @@ public_url = "${base}"
 title = "Example Works"
 [directory]
 file = "accounts.db"
+[keys]
+sealing_file = "sealing.keys"
 [session]
 store = "redis"
 renew_before = "60s"
