@@ -84,7 +84,7 @@ impl Value for Mode {
 section! {
     /// A place where clients connect.
     pub struct Listen {
-        /// Address and port, or a Unix socket: "0.0.0.0:4180", "[::]:4180", "unix:/run/brama.sock".
+        /// Address and port, or a Unix socket: "0.0.0.0:4180", "`[::]:4180`", "unix:/run/brama.sock".
         address: Address = Address::Tcp(SocketAddr::from(([0, 0, 0, 0], 4180))),
         /// Name of the listener in logs and metrics; by default its address.
         name: Option<String> = None,

@@ -1,7 +1,7 @@
 //! The way to the app.
 //!
 //! An [`Upstream`] is one app with its targets; all workers share it, and with it what is known of each target's health.
-//! A [`Pool`] holds one worker's connections. [`send`] takes a finished request, chooses a target, finds a connection and
+//! A [`Pool`] holds one worker's connections. [`send()`] takes a finished request, chooses a target, finds a connection and
 //! returns the response once its head is there.
 //!
 //! # What others may rely on
@@ -9,7 +9,7 @@
 //! * A request is sent a second time only when the app cannot have seen it, or when it has no body, its method is
 //!   idempotent and a kept connection closed before the first byte of an answer. A POST that may have been seen is never
 //!   repeated.
-//! * A connection is used again only after both messages on it ended cleanly. Dropping the future of [`send`], or a
+//! * A connection is used again only after both messages on it ended cleanly. Dropping the future of [`send()`], or a
 //!   [`ResponseBody`] before its end, closes the connection at once: the app stops working for a client that has gone.
 //! * A body that was cut, or that paused for longer than allowed, ends in an error and never looks whole.
 //! * A response whose length could be read in two ways is refused, and so is a 101 nobody asked for.
