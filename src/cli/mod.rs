@@ -59,7 +59,8 @@ pub fn main() -> ExitCode {
     // First of all: every TLS configuration made later takes this provider. A second one is no error.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
-    let mut out = io::stdout().lock();
+    // Not locked: while the gateway runs, its access and audit logs write there from threads of their own.
+    let mut out = io::stdout();
     let colour = shows_colour(&out);
     let result = dispatch(cli.command, &mut Console { out: &mut out, colour });
     match result.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
