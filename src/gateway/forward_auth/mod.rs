@@ -33,7 +33,6 @@ use super::{
     intercept::{self, Answer},
     peer::Scheme,
     route::{NoRoute, Route},
-    target::Target,
 };
 use crate::{
     body::Body,
@@ -47,7 +46,8 @@ use crate::{
         narrow::{Authority, Narrowing},
     },
 };
-pub(super) use told::{Told, Untold};
+use told::Told;
+pub(crate) use told::Untold;
 
 /// `[forward_auth]`, with everything derived that can be.
 #[derive(Debug)]

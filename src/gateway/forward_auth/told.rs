@@ -24,7 +24,7 @@ pub(in crate::gateway) struct Told {
 
 /// Why it cannot be known which request is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::gateway) enum Untold {
+pub(crate) enum Untold {
     /// Whoever asks is not one of the trusted proxies.
     #[error("whoever asks is not in forwarded.trusted_proxies, so what it tells is not believed")]
     Untrusted,
