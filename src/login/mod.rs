@@ -2,7 +2,7 @@
 //!
 //! [`begin`] binds a login [`attempt`] to the browser and sends it to a provider; [`callback`] takes the answer and
 //! signs the person in; [`renew`] keeps a session alive the way its origin allows; [`logout`] ends it, and so does its provider by
-//! [`provider_logout`]. [`return_to`]
+//! [`provider_logout`]; [`link`] ties a further identity to an account. [`return_to`]
 //! proves that an address may be gone to afterwards; [`remembered`] is what the browser keeps of its last sign-in;
 //! [`limits`] holds off floods.
 //!
@@ -29,6 +29,7 @@ pub mod attempt;
 pub mod begin;
 pub mod callback;
 pub mod limits;
+pub mod link;
 pub mod logout;
 pub mod provider_logout;
 pub mod remembered;

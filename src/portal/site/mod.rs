@@ -30,6 +30,7 @@ use crate::{
 
 mod account;
 mod callback;
+mod link;
 mod provider_logout;
 mod sign_in;
 mod sign_out;
@@ -122,6 +123,7 @@ pub struct Site {
     skip_chooser: bool,
     after_sign_out: String,
     account_forms: FormTokens,
+    link_forms: FormTokens,
     sign_out_forms: FormTokens,
 }
 
@@ -144,6 +146,7 @@ impl Site {
         let SiteParts { login, pages, asserter, allowed } = parts;
         Self {
             account_forms: FormTokens::new(login.keys.clone(), Form::Account),
+            link_forms: FormTokens::new(login.keys.clone(), Form::Link),
             sign_out_forms: FormTokens::new(login.keys.clone(), Form::SignOut),
             sessions: login.sessions.clone(),
             directory: login.directory.clone(),
