@@ -92,7 +92,7 @@ fn x_forwarded(headers: &HeaderMap) -> Result<Told, Untold> {
 }
 
 fn x_original(headers: &HeaderMap) -> Result<Told, Untold> {
-    let malformed = Untold::Malformed(ORIGINAL_URL);
+    let malformed = Untold::Malformed(known(ORIGINAL_URL));
     let method = method(single(headers, ORIGINAL_METHOD)?, ORIGINAL_METHOD)?;
     let (told_scheme, rest) = single(headers, ORIGINAL_URL)?.split_once("://").ok_or(malformed)?;
     let scheme = scheme(told_scheme, ORIGINAL_URL)?;

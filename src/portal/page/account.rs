@@ -220,7 +220,7 @@ impl Account {
                     provider: "X".into(),
                     identities: vec![identity("x", "X", "1234567890", 5, true)],
                     sessions: vec![session(1, None, None, false, 0)],
-                    notice: Some(AccountNotice::Unlinked { provider: "Google".into() }),
+                    notice: Some(AccountNotice::Ended),
                     ..usual.clone()
                 },
             ),
@@ -242,6 +242,7 @@ impl Account {
                     email: Some(format!("{}@{}.example.com", "o".repeat(64), "long-label".repeat(6))),
                     provider: HOSTILE.into(),
                     connection: Some(LONG.into()),
+                    notice: Some(AccountNotice::Unlinked { provider: HOSTILE.into() }),
                     groups: (0..30).map(|index| format!("group-{index}-of-the-organisation")).collect(),
                     identities: vec![identity("oidc", LONG, HOSTILE, 1, true); 12],
                     sessions: (1..=20)

@@ -1,8 +1,8 @@
 //! Our own addresses: which page or step answers which path under the prefix.
 //!
 //! Runs on the control plane. A handler reads an [`Asked`], calls [`Login`] and turns the enum that comes back into a
-//! page; no handler decides anything about identity itself. State changes only by POST with a form token, or in a login
-//! step that is bound to the browser (threats 9).
+//! page; no handler decides anything about identity itself. State changes only by POST with a form token, in a login
+//! step that is bound to the browser, or by a provider's message that passed its checks (threats 9).
 
 use std::{net::IpAddr, sync::Arc};
 

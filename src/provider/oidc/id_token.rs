@@ -150,7 +150,7 @@ pub(super) struct Signed {
     pub(super) claims: ClaimSet,
     pub(super) algorithm: Algorithm,
     /// Its explicit type, as it stands in the header.
-    pub(super) kind: Option<String>,
+    pub(super) kind: Option<Value>,
 }
 
 impl Signed {
@@ -201,7 +201,7 @@ fn object(part: &str) -> Option<Map<String, Value>> {
 struct Header {
     algorithm: Algorithm,
     kid: Option<String>,
-    typ: Option<String>,
+    typ: Option<Value>,
 }
 
 impl Header {
@@ -215,12 +215,12 @@ impl Header {
         }
         let word = members.get("alg").and_then(Value::as_str).ok_or(Refusal::Header)?;
         let algorithm = word.parse().map_err(|_| Refusal::Algorithm)?;
-        let text = |name: &str| match members.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(Refusal::Header),
+        let kid = match members.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err(Refusal::Header),
         };
-        Ok(Self { algorithm, kid: text("kid")?, typ: text("typ")? })
+        Ok(Self { algorithm, kid, typ: members.get("typ").cloned() })
     }
 }
 

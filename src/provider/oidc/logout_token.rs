@@ -33,7 +33,7 @@ pub(in crate::provider) fn validate(
     now: Timestamp,
 ) -> Result<LogoutClaims, Refusal> {
     let Signed { claims, kind, .. } = Signed::verify(token, keys, expected)?;
-    check_type(kind.as_deref())?;
+    check_type(kind.as_ref())?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
     check_times(&claims, &expected.occasion, now)?;
@@ -60,11 +60,12 @@ pub(in crate::provider) fn validate(
 
 /// `logout+jwt` is recommended, plain `JWT` and none are usual (2.4); any other type is another kind of token (RFC 8725,
 /// 3.11).
-fn check_type(kind: Option<&str>) -> Result<(), Refusal> {
-    let kind = kind.map(|kind| kind.to_ascii_lowercase());
-    match kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind)) {
-        None | Some("jwt" | "logout+jwt") => Ok(()),
-        Some(_) => Err(Refusal::Type),
+fn check_type(kind: Option<&Value>) -> Result<(), Refusal> {
+    let Some(kind) = kind else { return Ok(()) };
+    let kind = kind.as_str().ok_or(Refusal::Header)?.to_ascii_lowercase();
+    match kind.strip_prefix("application/").unwrap_or(&kind) {
+        "jwt" | "logout+jwt" => Ok(()),
+        _ => Err(Refusal::Type),
     }
 }
 
