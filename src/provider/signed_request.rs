@@ -1,5 +1,5 @@
-//! Facebook's `signed_request`, pure: what its deauthorise callback is sent
-//! (https://developers.facebook.com/docs/facebook-login/guides/advanced/oidc-token and "Deauthorize Callback").
+//! Facebook's `signed_request`, pure: what its deauthorise callback is sent ("Deauthorize Callback" in Facebook's
+//! documentation of its login).
 //!
 //! `signature.payload`, both base64url; the signature is HMAC-SHA256 over the payload as it is spelled, keyed with the
 //! app secret. Nothing in the payload is looked at before the signature holds.
