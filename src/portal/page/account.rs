@@ -20,7 +20,10 @@ pub const WHICH_ALL: &str = "all";
 /// The form field that names a session: the hexadecimal form of its key.
 pub const SESSION_FIELD: &str = "session";
 
-/// The account page. Its forms are posted to `{prefix}/account` (ending sessions) and `{prefix}/sign_out`.
+/// The form field that names an identity to remove from the account, by its [`LinkedIdentity::key`].
+pub const UNLINK_FIELD: &str = "unlink";
+
+/// The account page. Its forms are posted to `{prefix}/account` (ending sessions, removing identities) and `{prefix}/sign_out`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Account {
     /// Now, for "3 hours ago".
@@ -60,6 +63,8 @@ pub struct Account {
 /// One identity that opens the account.
 #[derive(Debug, Clone, Serialize)]
 pub struct LinkedIdentity {
+    /// The name it is removed by.
+    pub key: String,
     /// The provider's configured name.
     pub name: String,
     /// Its kind, for the icon.
@@ -111,6 +116,11 @@ pub enum AccountNotice {
         /// Its provider, as people call it.
         provider: String,
     },
+    /// An identity was removed.
+    Unlinked {
+        /// Its provider, as people call it.
+        provider: String,
+    },
 }
 
 impl LinkedIdentity {
@@ -145,6 +155,7 @@ impl Account {
         let now = Timestamp::from_secs(1_800_000_000);
         let ago = |minutes: i64| Timestamp::from_secs(now.as_secs() - minutes * 60);
         let identity = |kind: &str, label: &str, who: &str, minutes, current| LinkedIdentity {
+            key: format!("KEY-OF-{kind}"),
             name: kind.into(),
             kind: kind.into(),
             label: label.into(),
@@ -231,6 +242,7 @@ impl Account {
                     email: Some(format!("{}@{}.example.com", "o".repeat(64), "long-label".repeat(6))),
                     provider: HOSTILE.into(),
                     connection: Some(LONG.into()),
+                    notice: Some(AccountNotice::Unlinked { provider: HOSTILE.into() }),
                     groups: (0..30).map(|index| format!("group-{index}-of-the-organisation")).collect(),
                     identities: vec![identity("oidc", LONG, HOSTILE, 1, true); 12],
                     sessions: (1..=20)
