@@ -25,17 +25,21 @@ def build(profile: str, given: pathlib.Path | None) -> Binaries:
     """Builds everything with the profile asked for, or takes it from the folder named."""
     folder = given
     if folder is None:
-        cargo = ["cargo", "build", "--locked", "--profile", profile, "--features", "full"]
-        targets = ["--bin", "brama"] + [word for name in HELPERS for word in ("--example", name)]
-        if subprocess.run(cargo + targets, cwd=ROOT, check=False).returncode != 0:
-            raise BenchError("the build failed")
+        _cargo(profile, "full", ["brama"])
+        _cargo(profile, "full,bench", HELPERS)
         folder = target_folder() / {"dev": "debug"}.get(profile, profile)
-    helpers = folder / "examples" if (folder / "examples").is_dir() else folder
-    binaries = Binaries(folder / "brama", *(helpers / name for name in HELPERS))
+    binaries = Binaries(*(folder / name for name in ("brama", *HELPERS)))
     for path in dataclasses.astuple(binaries):
         if not os.access(path, os.X_OK):
             raise BenchError(f"{path} is not there: build it, or leave out --binaries")
     return binaries
+
+
+def _cargo(profile: str, features: str, names) -> None:
+    command = ["cargo", "build", "--locked", "--profile", profile, "--features", features]
+    command += [word for name in names for word in ("--bin", name)]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise BenchError("the build failed")
 
 
 def tool(name: str) -> str:

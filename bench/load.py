@@ -10,6 +10,8 @@ import urllib.request
 from .build import Binaries, tool
 from .errors import BenchError
 
+# Share of requests that may end with a closed connection.
+TOLERATED = 0.001
 LUA = pathlib.Path(__file__).resolve().parent / "lua"
 
 
@@ -20,7 +22,8 @@ def wrk(url: str, seconds: float, connections: int, headers: dict[str, str] | No
     command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds_of(seconds)}s", "-s", str(lua), *fields, url, "--"]
     printed = _run([*command, *map(str, arguments)], seconds)
     figures = json.loads(_found(r"^RESULT (.*)$", printed, "wrk"))
-    if figures.pop("errors"):
+    # A connection closed between two requests is the right of a server; a wrong answer is not what is measured.
+    if figures["wrong"] or figures["errors"] > figures["requests"] * TOLERATED:
         raise BenchError(f"wrk saw errors at {url}:\n{printed}")
     return figures
 

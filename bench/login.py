@@ -1,6 +1,7 @@
 """A browser that signs in: follows redirects, keeps cookies, and asks for pages."""
 
 import http.cookiejar
+import time
 import urllib.error
 import urllib.request
 
@@ -28,7 +29,10 @@ class Browser:
             raise BenchError(f"the way from {url} ended at {error.url} with {error.code}:\n{page}") from error
 
     def cookies_for(self, url: str) -> str:
-        """The Cookie field that it sends there."""
+        """The Cookie field that it sends there an hour later: what a pending login has left is gone by then."""
+        for cookie in list(self.jar):
+            if cookie.expires is not None and cookie.expires < time.time() + 3600:
+                self.jar.clear(cookie.domain, cookie.path, cookie.name)
         request = urllib.request.Request(url)
         self.jar.add_cookie_header(request)
         return request.get_header("Cookie", "")

@@ -1,4 +1,7 @@
-"""Apache with mod_auth_openidc, sessions in Redis."""
+"""Apache with mod_auth_openidc, sessions in Redis.
+
+Its processes are as many from the start as they will ever be: one that ends closes kept-alive connections.
+"""
 
 import os
 
@@ -17,6 +20,14 @@ ErrorLog {folder}/apache.error
 LogLevel warn
 {user}
 {modules}
+StartServers 2
+ServerLimit 2
+ThreadsPerChild 64
+MaxRequestWorkers 128
+MinSpareThreads 1
+MaxSpareThreads 128
+MaxConnectionsPerChild 0
+ListenBacklog 4096
 KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 600
