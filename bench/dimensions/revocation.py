@@ -2,7 +2,6 @@
 
 import http.client
 import re
-import subprocess
 import time
 import urllib.parse
 
@@ -41,12 +40,7 @@ def run(run: Run) -> None:
 def _replicas(stage: Stage, run: Run, app: Server, count: int) -> tuple[Server, Server, brama.Sessions]:
     store = redis.start(stage)
     providers = simulators.start(stage, run.binaries, free_port()).toml_of("oidc")
-    key = subprocess.run([run.binaries.brama, "keys", "new"], capture_output=True, text=True, check=True).stdout
-    keys = stage.folder / "keys"
-    keys.touch(0o600)
-    keys.write_text(key)
-    session = (f'[keys]\nsealing_file = "{keys}"\n[session]\nstore = "redis"\n'
-               f'[session.redis]\nurl = "redis://127.0.0.1:{store.port}/0"\n')
+    session = "[session]\n" + brama.in_redis(stage, run.binaries, store)
     setups = [brama.set_up(stage, f"http://{app.address}", providers, name=name, session=session)
               for name in ("replica-1", "replica-2")]
     sessions = brama.write_sessions(run.binaries, setups[0], count)

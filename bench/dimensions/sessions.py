@@ -53,8 +53,8 @@ def from_stores(stage: Stage, run: Run, app: Server, providers: str, size: int) 
     small = f"[session]\ncache_capacity = {UNCACHED}\n"
     embedded = brama.set_up(stage, f"http://{app.address}", providers, name=f"brama-embedded-{size}", session=small)
     store = redis.start(stage, f"redis-{size}")
-    table = f'store = "redis"\n[session.redis]\nurl = "redis://127.0.0.1:{store.port}/0"\n'
-    remote = brama.set_up(stage, f"http://{app.address}", providers, name=f"brama-redis-{size}", session=small + table)
+    remote = brama.set_up(stage, f"http://{app.address}", providers, name=f"brama-redis-{size}",
+                          session=small + brama.in_redis(stage, run.binaries, store))
     products = []
     for name, setup, helpers in (("embedded", embedded, {}), ("redis", remote, {"store": store})):
         sessions = brama.write_sessions(run.binaries, setup, size)

@@ -75,6 +75,17 @@ def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", po
     return Setup(name, port, admin, config, public_url)
 
 
+def in_redis(stage: Stage, binaries: Binaries, store: Server) -> str:
+    """The rest of a [session] that is kept in this Redis, and a sealing key that replicas share."""
+    keys = stage.folder / "sealing.keys"
+    if not keys.exists():
+        made = subprocess.run([binaries.brama, "keys", "new"], capture_output=True, text=True, check=True)
+        keys.touch(0o600)
+        keys.write_text(made.stdout)
+    return (f'store = "redis"\n[session.redis]\nurl = "redis://127.0.0.1:{store.port}/0"\n'
+            f'[keys]\nsealing_file = "{keys}"\n')
+
+
 def start(stage: Stage, binaries: Binaries, setup: Setup) -> Server:
     """Starts it and waits until it is ready."""
     server = stage.start(setup.name, [binaries.brama, "serve", "--config", setup.config], port=setup.port)
@@ -86,9 +97,11 @@ def write_sessions(binaries: Binaries, setup: Setup, count: int) -> Sessions:
     """Writes sessions into the store; before the start where it is the embedded one."""
     ids = setup.config.parent / "ids"
     command = [binaries.sessions, "--config", setup.config, "--count", str(count), "--ids", ids]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=1800)
     if done.returncode != 0:
-        raise BenchError(f"cannot write sessions:\n{done.stderr[-2000:]}")
+        said = subprocess.run([binaries.brama, "check", "--config", setup.config], capture_output=True, text=True,
+                              check=False)
+        raise BenchError(f"cannot write sessions:\n{done.stderr[-2000:]}{said.stdout}{said.stderr}")
     return Sessions(done.stdout.split()[-1], ids)
 
 
