@@ -15,6 +15,7 @@ from . import usage
 from .errors import BenchError
 
 PATIENCE = 15.0
+ROOM = 8 * 2**30
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -52,8 +53,9 @@ class Server:
 class Stage(contextlib.AbstractContextManager):
     """Everything one dimension starts. Leaving it ends all."""
 
-    def __init__(self) -> None:
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="brama-bench-"))
+    def __init__(self, large: bool = False) -> None:
+        """`large`: gigabytes will lie here, in memory where there is room, so that no disk is measured."""
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="brama-bench-", dir=_memory() if large else None))
         # Peers that give up root must reach what lies in here; nothing in it is secret.
         self.folder.chmod(0o755)
         self.servers: list[Server] = []
@@ -128,6 +130,12 @@ def _connects(server: Server) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", server.port)) == 0
+
+
+def _memory() -> str | None:
+    """A folder in memory with room for gigabytes, if there is one."""
+    shared = "/dev/shm"
+    return shared if os.path.isdir(shared) and shutil.disk_usage(shared).free >= ROOM else None
 
 
 def _end_with_parent() -> None:

@@ -17,18 +17,16 @@ address = "127.0.0.1:{admin}"
 [portal]
 public_url = "{public_url}"
 [directory]
-file = "{folder}/brama.db"
+file = "{database}"
 [telemetry]
 log_filter = "warn"
 audit_log = "off"
 [limits]
 keep_alive_timeout = "600s"
 write_timeout = "600s"
-{limits}
 {session}
 [upstream.app]
 targets = ["{target}"]
-{upstream}
 {routes}
 {providers}
 """
@@ -43,7 +41,7 @@ class Setup:
     port: int
     admin: int
     config: pathlib.Path
-    public_url: str
+    database: pathlib.Path
 
 
 @dataclasses.dataclass
@@ -60,19 +58,20 @@ class Sessions:
 
 
 def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", port: int | None = None, listener: str = "",
-           tls: bool = False, session: str = "", limits: str = "", upstream: str = "", routes: str = ROUTE,
-           top: str = "") -> Setup:
-    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables."""
+           tls: bool = False, session: str = "", routes: str = ROUTE, database: pathlib.Path | None = None) -> Setup:
+    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables, `database` that of
+    a Brama that has ended."""
     port, admin = port or free_port(), free_port()
     folder = stage.folder / name
     folder.mkdir()
     public_url = f"{'https' if tls else 'http'}://localhost:{port}"
     listeners = f'[[listen]]\naddress = "127.0.0.1:{port}"\n{listener}'
     config = folder / "brama.toml"
-    config.write_text(top + CONFIG.format(
-        listeners=listeners, admin=admin, public_url=public_url, folder=folder, limits=limits, session=session,
-        target=target, upstream=upstream, routes=routes, providers=providers))
-    return Setup(name, port, admin, config, public_url)
+    database = database or folder / "brama.db"
+    config.write_text(CONFIG.format(
+        listeners=listeners, admin=admin, public_url=public_url, database=database, session=session, target=target,
+        routes=routes, providers=providers))
+    return Setup(name, port, admin, config, database)
 
 
 def in_redis(stage: Stage, binaries: Binaries, store: Server) -> str:
