@@ -69,6 +69,7 @@ def measure(product: Product) -> dict[str, float]:
 
 def compare(run: Run, case: str, products: list[Product]) -> None:
     """All rounds of one table."""
+    products = [each for each in products if run.settings.wants(each.name, run.about.REFERENCE)]
     for product in products:
         product.check()
         product.load()  # Not counted: connections are made, caches fill.

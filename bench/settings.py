@@ -21,6 +21,12 @@ class Settings:
     profile: str
     binaries: pathlib.Path | None
     out: pathlib.Path
+    only: list[str]
+    against: pathlib.Path | None
+
+    def wants(self, product: str, reference: str) -> bool:
+        """Whether a product was asked for; the reference always is."""
+        return not self.only or product == reference or any(product.startswith(name) for name in self.only)
 
     def scaled(self, usual: int, quick: int) -> int:
         """A size that --quick makes small."""
@@ -44,6 +50,10 @@ def read(arguments: list[str], dimensions: dict) -> Settings:
     parser.add_argument("--profile", default="dist", help="cargo profile to build Brama with (default dist)")
     parser.add_argument("--binaries", type=pathlib.Path, help="folder of built binaries; nothing is built then")
     parser.add_argument("--out", type=pathlib.Path, help="folder for the raw results (default: below the build folder)")
+    parser.add_argument("--only", action="append", default=[], metavar="PRODUCT",
+                        help="measure products whose name begins so, and the reference; may be repeated")
+    parser.add_argument("--against", type=pathlib.Path, metavar="BINARY",
+                        help="another build of Brama, measured beside in h1 and forward-auth")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.dimensions if name not in dimensions]
     if unknown:
@@ -58,6 +68,8 @@ def read(arguments: list[str], dimensions: dict) -> Settings:
         install=given.install,
         profile=given.profile,
         binaries=given.binaries and given.binaries.resolve(),
+        only=given.only,
+        against=given.against and given.against.resolve(),
         out=(given.out or target_folder() / "bench" / stamp).resolve(),
     )
 

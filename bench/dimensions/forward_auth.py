@@ -6,7 +6,7 @@ from ..errors import Missing
 from ..servers import nginx, oauth2_proxy, redis, simulators
 from ..stage import Stage, free_port
 from .common import under_wrk
-from .h1 import signed_in_brama
+from .h1 import other, signed_in_brama
 
 TITLE = "forward-auth decision alone (/oauth2/auth)"
 ABOUT = """
@@ -25,6 +25,12 @@ def run(run: Run) -> None:
             gateway, cookie = signed_in_brama(stage, run, app)
             return [_endpoint(run, "brama", gateway, cookie)]
 
+        def against():
+            if not run.settings.against:
+                return []
+            gateway, cookie = signed_in_brama(stage, other(run), app, name="against")
+            return [_endpoint(run, "brama (against)", gateway, cookie)]
+
         def peer():
             port = free_port()
             providers = simulators.start(stage, run.binaries, port, "simulators-of-oauth2-proxy")
@@ -33,7 +39,7 @@ def run(run: Run) -> None:
             cookie = login.sign_in(server.url + "/", nginx.HELLO)
             return [_endpoint(run, "oauth2-proxy + redis", server, cookie, {"store": store})]
 
-        compare(run, "decision", products + present(run, own, peer))
+        compare(run, "decision", products + present(run, own, against, peer))
 
 
 def _endpoint(run: Run, name: str, server, cookie: str, helpers=None):

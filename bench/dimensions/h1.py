@@ -1,5 +1,7 @@
 """An authenticated request over a kept-alive HTTP/1.1 connection."""
 
+import dataclasses
+
 from .. import load, login
 from ..compare import Product, Run, compare, present
 from ..errors import Missing
@@ -28,6 +30,8 @@ def run(run: Run) -> None:
             under_wrk(run, "nginx (again)", peer),
             under_wrk(run, "brama", gateway, cookie),
         ]
+        if run.settings.against:
+            products.append(under_wrk(run, "brama (against)", *signed_in_brama(stage, other(run), app, name="against")))
         products += present(
             run,
             lambda: [under_wrk(run, "haproxy", haproxy.proxy(stage, app.address))],
@@ -38,13 +42,18 @@ def run(run: Run) -> None:
         compare(run, "keep-alive", products)
 
 
-def signed_in_brama(stage: Stage, run: Run, app: Server, target: str = "") -> tuple[Server, str]:
+def signed_in_brama(stage: Stage, run: Run, app: Server, target: str = "", name: str = "brama") -> tuple[Server, str]:
     """Brama with embedded sessions before the app, and the cookie of a real sign-in."""
     port = free_port()
-    providers = simulators.start(stage, run.binaries, port)
-    setup = brama.set_up(stage, target or f"http://{app.address}", providers.toml_of("oidc"), port=port)
+    providers = simulators.start(stage, run.binaries, port, f"simulators-of-{name}")
+    setup = brama.set_up(stage, target or f"http://{app.address}", providers.toml_of("oidc"), port=port, name=name)
     server = brama.start(stage, run.binaries, setup)
     return server, login.sign_in(server.url + "/", nginx.HELLO)
+
+
+def other(run: Run) -> Run:
+    """The same run with the other build of Brama."""
+    return dataclasses.replace(run, binaries=dataclasses.replace(run.binaries, brama=run.settings.against))
 
 
 def behind_auth_request(stage: Stage, run: Run, app: Server, auth: Server, cookie: str, name: str, **more) -> Product:
