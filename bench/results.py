@@ -15,7 +15,7 @@ from .errors import Missing
 COLUMNS = ("dimension", "case", "product", "round", "metric", "value")
 VERSIONS = {
     "nginx": ["-v"], "haproxy": ["-v"], "apache2": ["-v"], "redis-server": ["--version"],
-    "oauth2-proxy": ["--version"], "wrk": ["-v"], "h2load": ["--version"], "openssl": ["version"],
+    "wrk": ["-v"], "h2load": ["--version"], "openssl": ["version"],
 }
 
 
@@ -72,7 +72,7 @@ def machine() -> dict:
         "cpus": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
-        "versions": {name: _version(name, words) for name, words in VERSIONS.items()},
+        "versions": {**{name: _version(name, words) for name, words in VERSIONS.items()}, "oauth2-proxy": _oauth2_proxy()},
     }
 
 
@@ -92,6 +92,16 @@ def _version(name: str, words: list[str]) -> str:
     first = next((line for line in (done.stdout + done.stderr).splitlines() if line.strip()), "")
     found = re.search(r"\d+\.\d+(\.\d+)?", first)
     return found[0] if found else first.strip()
+
+
+def _oauth2_proxy() -> str:
+    """It does not know its version when Go has built it, but the build information in the file does."""
+    try:
+        file = pathlib.Path(tool("oauth2-proxy")).read_bytes()
+    except Missing:
+        return "not installed"
+    found = re.search(rb"mod\tgithub\.com/oauth2-proxy/oauth2-proxy/v\d+\tv([\d.]+)", file)
+    return found[1].decode() if found else "unknown"
 
 
 def _steal() -> int:
