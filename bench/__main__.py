@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
         }
         raw = results.Results(asked.out, about)
         with contextlib.closing(raw):
-            failed = [name for name in asked.dimensions if not _one(name, Run(asked, binaries, raw, name, DIMENSIONS[name]))]
+            runs = (Run(asked, binaries, raw, name, DIMENSIONS[name]) for name in asked.dimensions)
+            failed = [run.dimension for run in runs if not _one(run.dimension, run)]
     except (BenchError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,8 @@ ROUNDS = 3
 def compare(run: Run, case: str, count: int, makers: dict[str, typing.Callable[[Stage], tuple[Server, list]]]) -> None:
     """For each product and round: a fresh start, memory before and while `count` connections are held.
 
-    A maker starts its product and gives the words for our client. Fresh, because memory once taken is seldom given back.
+    A maker starts its product and gives the words for our client. Fresh, because memory once taken is seldom
+    given back.
     """
     missing = set()
     for number in range(min(run.settings.rounds, ROUNDS)):

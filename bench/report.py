@@ -40,7 +40,8 @@ def _head(about: dict, figures: list[results.Figure]) -> str:
         f"* peers and tools: {versions}",
         f"* {about['rounds']} interleaved rounds of {about['seconds']:g} s, {about['connections']} connections, "
         f"cargo profile {about['profile']}",
-        f"* noise: load average {about['load_at_start']:.1f} before, {about.get('load_at_end', float('nan')):.1f} after; "
+        f"* noise: load average {about['load_at_start']:.1f} before, "
+        f"{about.get('load_at_end', float('nan')):.1f} after; "
         f"{_stolen(about)}{_twin(figures)}",
         "* each figure is the median over rounds (least–most); ratios are taken round by round",
     ]

@@ -72,7 +72,10 @@ def machine() -> dict:
         "cpus": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
-        "versions": {**{name: _version(name, words) for name, words in VERSIONS.items()}, "oauth2-proxy": _oauth2_proxy()},
+        "versions": {
+            **{name: _version(name, words) for name, words in VERSIONS.items()},
+            "oauth2-proxy": _oauth2_proxy(),
+        },
     }
 
 

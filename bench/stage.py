@@ -66,7 +66,7 @@ class Stage(contextlib.AbstractContextManager):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, name: str, command: list, *, port: int | None = None, tied: bool = True, **popen) -> Server:
-        """Starts a process; its output goes to a log of its own. `tied`: it ends with this run even if that is killed."""
+        """Starts a process; its output goes to a log of its own. `tied`: should this run be killed, it ends too."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as sink:
             process = subprocess.Popen(

@@ -62,8 +62,8 @@ def show(figures: list[Figure], about, dimension: str, case: str) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     print(f"\n  {case}")
     for line in lines:
-        cells = (cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths)))
-        print("  " + "  ".join(cells), flush=True)
+        name, *numbers = (cell.rjust(width) for cell, width in zip(line, widths))
+        print("  " + "  ".join([name.strip().ljust(widths[0]), *numbers]), flush=True)
 
 
 def _ratio(own: dict[int, float], reference: dict[int, float]) -> str:

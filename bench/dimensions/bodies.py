@@ -43,7 +43,10 @@ def taking_app(stage: Stage, run: Run) -> Server:
 
 def _products(stage: Stage, run: Run, app: Server, load_of) -> list[Product]:
     gateway, cookie = written_brama(stage, run, f"http://{app.address}")
-    products = [_product("nginx", nginx.proxy(stage, app.address), "", load_of), _product("brama", gateway, cookie, load_of)]
+    products = [
+        _product("nginx", nginx.proxy(stage, app.address), "", load_of),
+        _product("brama", gateway, cookie, load_of),
+    ]
     return products + present(run, lambda: [_product("haproxy", haproxy.proxy(stage, app.address), "", load_of)])
 
 

@@ -18,8 +18,8 @@ def must_answer(url: str, headers: dict[str, str], status: int = 200, body: byte
     return check
 
 
-def under_wrk(run: Run, name: str, server: Server, cookie: str = "", *, path: str = "/", helpers=None, status: int = 200,
-              body: bytes | None = nginx.HELLO) -> Product:
+def under_wrk(run: Run, name: str, server: Server, cookie: str = "", *, path: str = "/", helpers=None,
+              status: int = 200, body: bytes | None = nginx.HELLO) -> Product:
     """A product under wrk with kept-alive connections."""
     url, headers = server.url + path, {"Cookie": cookie} if cookie else {}
     return Product(

@@ -10,9 +10,9 @@ from .common import ask, written_brama
 
 TITLE = "memory of an idle kept-alive connection, plain and TLS"
 ABOUT = """
-`bench-client idle` opens 10,000 connections (fewer where the limit of open files says so), makes one request on each and
-holds them. The figure is what the proportional set size (PSS) of the product's processes grew by, for each connection;
-memory of the kernel is not in it. Each round starts the product afresh.
+`bench-client idle` opens 10,000 connections (fewer where the limit of open files says so), makes one request on each
+and holds them. The figure is what the proportional set size (PSS) of the product's processes grew by, for each
+connection; memory of the kernel is not in it. Each round starts the product afresh.
 """
 PRIMARY, REFERENCE = "kib_each", "nginx"
 WANTED = 10_000

@@ -57,10 +57,11 @@ class Sessions:
             return f"{self.cookie}={file.readline().strip()}"
 
 
-def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", port: int | None = None, listener: str = "",
-           tls: bool = False, session: str = "", routes: str = ROUTE, database: pathlib.Path | None = None) -> Setup:
-    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables, `database` that of
-    a Brama that has ended."""
+def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", port: int | None = None,
+           listener: str = "", tls: bool = False, session: str = "", routes: str = ROUTE,
+           database: pathlib.Path | None = None) -> Setup:
+    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables, `database` that
+    of a Brama that has ended."""
     port, admin = port or free_port(), free_port()
     folder = stage.folder / name
     folder.mkdir()
