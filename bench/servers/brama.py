@@ -93,10 +93,12 @@ def start(stage: Stage, binaries: Binaries, setup: Setup) -> Server:
     return server
 
 
-def write_sessions(binaries: Binaries, setup: Setup, count: int) -> Sessions:
-    """Writes sessions into the store; before the start where it is the embedded one."""
+def write_sessions(binaries: Binaries, setup: Setup, count: int, *, seen_ahead: int = 0) -> Sessions:
+    """Writes sessions into the store; before the start where it is the embedded one. No use of theirs is noted in the
+    store for `seen_ahead` seconds."""
     ids = setup.config.parent / "ids"
-    command = [binaries.sessions, "--config", setup.config, "--count", str(count), "--ids", ids]
+    command = [binaries.sessions, "--config", setup.config, "--count", count, "--ids", ids,
+               "--seen-ahead", seen_ahead]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=1800)
     if done.returncode != 0:
         said = subprocess.run([binaries.brama, "check", "--config", setup.config], capture_output=True, text=True,

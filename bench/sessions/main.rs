@@ -39,6 +39,9 @@ struct Args {
     /// Where to write their ids.
     #[arg(long)]
     ids: PathBuf,
+    /// Pretend that they are next used so many seconds from now, so that no use before then is noted in the store.
+    #[arg(long, default_value_t = 0)]
+    seen_ahead: u64,
 }
 
 #[tokio::main]
@@ -50,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     until_it_answers(&foundation).await?;
     let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
     let ids: Vec<String> = stream::iter(0..args.count)
-        .map(|number| write(&foundation, lifetime, number))
+        .map(|number| write(&foundation, lifetime, number, Duration::from_secs(args.seen_ahead)))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
@@ -71,7 +74,12 @@ async fn until_it_answers(foundation: &Foundation) -> anyhow::Result<()> {
     tokio::time::timeout(STORE_PATIENCE, answers).await.context("the session store does not answer")
 }
 
-async fn write(foundation: &Foundation, lifetime: Lifetime, number: usize) -> anyhow::Result<String> {
+async fn write(
+    foundation: &Foundation,
+    lifetime: Lifetime,
+    number: usize,
+    seen_ahead: Duration,
+) -> anyhow::Result<String> {
     let now = foundation.clock.now();
     let id = SessionId::fresh();
     let key = id.key();
@@ -83,7 +91,7 @@ async fn write(foundation: &Foundation, lifetime: Lifetime, number: usize) -> an
         identity: session.origin.key.clone(),
         sid: session.origin.sid.clone(),
         sealed,
-        last_seen: now,
+        last_seen: now.plus(seen_ahead),
         expires_at: lifetime.expires_at(now, session.ends_at),
     };
     foundation.sessions.store().begin(new, None).await?;
