@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -60,10 +61,18 @@ class Stage(contextlib.AbstractContextManager):
         self.folder.chmod(0o755)
         self.servers: list[Server] = []
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None and issubclass(kind, BenchError):
+            self.tell_logs()
         for server in reversed(self.servers):
             end(server.process)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tell_logs(self) -> None:
+        """The end of each server's log, before the logs are gone."""
+        for server in self.servers:
+            if server.tail():
+                print(f"-- log of {server.name}, its end:\n{server.tail()}", file=sys.stderr, flush=True)
 
     def start(self, name: str, command: list, *, port: int | None = None, tied: bool = True, **popen) -> Server:
         """Starts a process; its output goes to a log of its own. `tied`: should this run be killed, it ends too."""
