@@ -32,9 +32,9 @@ use crate::config::upstream::{self as config, Protocol};
 mod balance;
 mod body;
 mod connect;
-mod connection;
 mod error;
 mod health;
+mod http1;
 mod multiplexed;
 mod pool;
 mod progress;
@@ -46,7 +46,7 @@ mod target;
 pub(crate) mod tests;
 mod tls;
 
-pub(crate) use self::{body::ReadyBody, stall::Stall};
+pub(crate) use self::{body::ReadyBody, http1::Switched, stall::Stall};
 pub use self::{
     body::ResponseBody,
     error::{Side, UpstreamError},

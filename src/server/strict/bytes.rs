@@ -46,7 +46,7 @@ pub(super) fn is_host(bytes: &[u8]) -> bool {
 }
 
 /// Without the optional whitespace around it (RFC 9110 §5.6.3).
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
