@@ -12,6 +12,7 @@ use crate::{
         Gate, Leading,
         enrich::HeaderPlan,
         forward::ForwardSettings,
+        forward_auth::ForwardAuth,
         peer::TrustedProxies,
         route::{Route, RouteTable},
         target::KnownHosts,
@@ -72,6 +73,8 @@ impl Builder {
         let authorities: Authorities =
             config.provider.iter().map(|(name, provider)| (name.clone(), provider.email_domains.clone())).collect();
         let routes = RouteTable::build(&config.route, &plan, &authorities)?;
+        let forward_auth = ForwardAuth::new(&config.forward_auth, &config.portal.prefix, &plan, &authorities)
+            .context("forward_auth.headers")?;
         let leading =
             routes.routes().iter().map(|route| leading(route, config, &upstreams)).collect::<Result<_, _>>()?;
         let cookies = Cookies::new(&config.session, &config.portal.public_url)?;
@@ -96,6 +99,7 @@ impl Builder {
             prefix: config.portal.prefix.clone(),
             public_url: config.portal.public_url.clone(),
             clock: foundation.clock.clone(),
+            forward_auth,
             plan,
             routes,
             leading,

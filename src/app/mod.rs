@@ -25,6 +25,8 @@ mod foundation;
 mod gate;
 mod ready;
 mod signing;
+#[cfg(test)]
+pub(crate) mod test_gateway;
 
 pub use foundation::Foundation;
 use gate::Builder;

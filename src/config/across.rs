@@ -2,6 +2,7 @@
 
 use super::{
     Config,
+    forward_auth::{ForwardAuth, Source},
     problem::Problems,
     provider::{ClientAuth, Kind, Provider},
     route, secrets,
@@ -43,6 +44,7 @@ impl Check for Config {
         self.check_shared_keys(at, problems);
         self.check_secrets(at, problems);
         self.check_routes(at, problems);
+        self.check_forward_auth(at, problems);
     }
 }
 
@@ -64,6 +66,30 @@ impl Config {
                 "route",
                 "there is no route, so everything but our own pages is \"not found\"",
                 "add [[route]] with path = \"/\" and upstream = \"NAME\"",
+            );
+        }
+    }
+
+    /// What another proxy tells is believed from trusted proxies only, so somebody must be trusted; and its answer needs
+    /// a set of headers that is there.
+    fn check_forward_auth(&self, at: &At<'_>, problems: &mut Problems) {
+        let ForwardAuth { source, headers, assertion, .. } = &self.forward_auth;
+        let place = at.child("forward_auth").unwrap_or_else(|| at.clone());
+        if !super::headers::BUILT_IN_SETS.contains(&headers.as_str()) && !self.headers.set.contains_key(headers) {
+            place.problem_at(
+                "headers",
+                problems,
+                format!("there is no set of headers \"{}\"", headers.escape_debug()),
+                "add [headers.set.NAME], or name one that is there",
+            );
+        }
+        let trusts_nobody = self.forwarded.trusted_proxies.is_empty() && !self.forwarded.trust_unix_sockets;
+        if trusts_nobody && (*source != Source::None || *assertion) {
+            place.problem_at(
+                if *assertion { "assertion" } else { "source" },
+                problems,
+                "no proxy is trusted, so nobody may tell of a request or be given an assertion",
+                "name the proxy in front in forwarded.trusted_proxies",
             );
         }
     }
@@ -140,6 +166,9 @@ impl Config {
             (&self.session.redis, at.child("session").and_then(|session| session.child("redis")))
         {
             secrets::check(&place, "password", &redis.password, &redis.password_file, problems);
+        }
+        if let Some(place) = at.child("directory") {
+            self.directory.check_secrets(&place, problems);
         }
         if let Some(place) = at.child("admin") {
             secrets::check(&place, "token", &self.admin.token, &self.admin.token_file, problems);

@@ -22,6 +22,7 @@ pub mod admin;
 pub mod directory;
 #[cfg(test)]
 mod examples;
+pub mod forward_auth;
 pub mod forwarded;
 pub mod headers;
 pub mod host;
@@ -56,6 +57,8 @@ section! {
         forwarded: forwarded::Forwarded,
         /// Our own pages: sign-in, account, errors, signed out.
         portal: portal::Portal,
+        /// Deciding for another proxy.
+        forward_auth: forward_auth::ForwardAuth,
         /// The apps, by the name the operator chose.
         upstream: BTreeMap<String, upstream::Upstream> = BTreeMap::new(),
         /// What belongs to which app, and who may pass.

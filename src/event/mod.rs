@@ -39,6 +39,10 @@ pub enum What {
         /// How many sessions ended.
         sessions: usize,
     },
+    /// A further identity was tied to an account.
+    IdentityLinked,
+    /// An identity was taken from an account.
+    IdentityUnlinked,
     /// A session was ended by someone or something else.
     Revoked {
         /// A short, stable word.
@@ -56,6 +60,8 @@ impl What {
             Self::Renewed => "renewed",
             Self::RenewalFailed { .. } => "renewal_failed",
             Self::SignedOut { .. } => "signed_out",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
             Self::Revoked { .. } => "revoked",
         }
     }

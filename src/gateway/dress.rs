@@ -23,6 +23,7 @@ pub(super) struct Wardrobe {
     sets: Vec<OnceLock<Rendered>>,
     tokens: OnceLock<(Rendered, Rendered)>,
     assertions: Kept,
+    introduction: OnceLock<HeaderMap>,
 }
 
 impl Wardrobe {
@@ -32,6 +33,7 @@ impl Wardrobe {
             sets: std::iter::repeat_with(OnceLock::new).take(gate.plan.set_count()).collect(),
             tokens: OnceLock::new(),
             assertions: Kept::default(),
+            introduction: OnceLock::new(),
         }
     }
 }
@@ -75,9 +77,49 @@ impl Gate {
             enrich::apply(headers, if route.pass_id_token { id } else { &[] });
         }
         if route.assertion {
-            headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, route, session, target)?);
+            let audience = self.audience_of(route.assertion_audience.as_ref(), Some(target));
+            headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, audience, session)?);
         }
         Ok(())
+    }
+
+    /// The headers by which another proxy is told who it is: all names of its set, also those without a value. An
+    /// assertion is for trusted proxies: a script in the person's browser can ask, too.
+    pub(super) fn introduce(
+        &self,
+        person: &Person,
+        about: Option<&Target>,
+        trusted: bool,
+    ) -> Result<HeaderMap, KeyError> {
+        let session = person.live.session();
+        let own;
+        let kept = match person.live.keep(|| Wardrobe::new(self)) {
+            Some(kept) if kept.generation == self.generation => kept,
+            _ => {
+                own = Wardrobe::new(self);
+                &own
+            }
+        };
+        let introduction = || {
+            let mut headers = self.forward_auth.nobody().clone();
+            enrich::apply(&mut headers, &self.plan.render(session.into(), self.forward_auth.headers()));
+            headers
+        };
+        let mut headers = kept.introduction.get_or_init(introduction).clone();
+        if let Some(audience) = self.forward_auth.audience().filter(|_| trusted) {
+            let audience = self.audience_of(audience, about);
+            headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, audience, session)?);
+        }
+        Ok(headers)
+    }
+
+    /// The configured audience, else the host asked for, else our own.
+    fn audience_of(&self, configured: Option<&Arc<str>>, target: Option<&Target>) -> Arc<str> {
+        match (configured, target) {
+            (Some(audience), _) => audience.clone(),
+            (None, Some(target)) => target.host().map(Host::name).unwrap_or_default().into(),
+            (None, None) => self.public_url.host_str().unwrap_or_default().into(),
+        }
     }
 
     /// The provider's tokens; only the browser's own id opens them.
@@ -91,17 +133,7 @@ impl Gate {
         }
     }
 
-    fn assertion(
-        &self,
-        kept: &Wardrobe,
-        route: &Route,
-        session: &Session,
-        target: &Target,
-    ) -> Result<HeaderValue, KeyError> {
-        let audience: Arc<str> = match &route.assertion_audience {
-            Some(audience) => audience.clone(),
-            None => target.host().map(Host::name).unwrap_or_default().into(),
-        };
+    fn assertion(&self, kept: &Wardrobe, audience: Arc<str>, session: &Session) -> Result<HeaderValue, KeyError> {
         kept.assertions.value(&self.asserter, session.into(), &audience, session.ends_at, self.clock.now())
     }
 }

@@ -39,6 +39,7 @@ pub mod control;
 mod dress;
 pub mod enrich;
 pub mod forward;
+pub mod forward_auth;
 pub mod intercept;
 pub mod peer;
 mod rescue;
@@ -50,6 +51,7 @@ use assertion::{Asserter, KeyError};
 use control::Control;
 use enrich::HeaderPlan;
 use forward::{ForwardError, ForwardSettings, Keep, Passage, hygiene};
+use forward_auth::{ForwardAuth, Untold};
 use intercept::Answer;
 use peer::{Caller, Peer, Scheme, TrustedProxies};
 use route::{NoRoute, Route, RouteTable};
@@ -94,6 +96,8 @@ pub struct Gate {
     pub streams: Arc<Streams>,
     /// Signs assertions.
     pub asserter: Arc<Asserter>,
+    /// Deciding for another proxy.
+    pub forward_auth: ForwardAuth,
     /// Our own pages.
     pub site: Arc<Site>,
     /// Their prefix.
@@ -115,6 +119,10 @@ pub(crate) struct Seen {
     pub(crate) route: Option<usize>,
     pub(crate) live: Option<Arc<Live>>,
     pub(crate) denial: Option<&'static str>,
+    /// What another proxy asks about (`forward_auth`).
+    pub(crate) about: Option<Target>,
+    /// Where sign-in is, for somebody another proxy asks about.
+    pub(crate) sign_in: Option<String>,
 }
 
 /// Why a request was not forwarded.
@@ -134,6 +142,8 @@ pub(crate) enum Turned {
     ForeignOrigin,
     /// The body for one of our own pages did not come whole.
     OwnBody,
+    /// Another proxy asks about a request, and it cannot be known which.
+    Untold(Untold),
     /// The route promises a signed assertion that could not be made.
     Assertion(KeyError),
     /// The app could not be reached, or did not answer.
@@ -157,13 +167,19 @@ impl Gate {
     ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
         let (mut parts, body) = request.into_parts();
         // Who calls is read first, while what a trusted proxy told is still there.
-        let peer = self.caller(connection).peer(&parts.headers);
+        let caller = self.caller(connection);
+        let peer = caller.peer(&parts.headers);
+        let question = self.question(&parts, caller.is_trusted(), peer.scheme);
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
         self.plan.strip(&mut parts.headers);
         let target = match Target::parse(Line::from(&parts), &peer, &self.known) {
             Ok(target) => target,
             Err(error) => return Err((Turned::Target(error), Box::new(parts))),
         };
+        if let Some(question) = question {
+            (seen.peer, seen.target) = (Some(peer), Some(target));
+            return self.forward_auth(worker, question, parts, seen).await;
+        }
         let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
         if let Some(path) = self.own_path(target) {
             return self.own(worker, path, parts, body, peer, target).await;
@@ -173,12 +189,12 @@ impl Gate {
             Err(error) => return Err((Turned::Route(error), Box::new(parts))),
         };
         seen.route = Some(route.number - 1);
-        let person = match self.authenticate(worker, route, &parts).await {
+        let person = match self.authenticate(worker, route.policy.looks_at_people(), &parts).await {
             Ok(person) => person,
             Err(error) => return Err((Turned::Store(error), Box::new(parts))),
         };
         seen.live = person.as_ref().map(|person| person.live.clone());
-        let permit = match self.authorise(route, person.as_ref(), &parts, peer, target) {
+        let permit = match self.authorise(route, person.as_ref(), &parts, peer.scheme, target) {
             Ok(permit) => permit,
             Err(turned) => return self.turn_away(worker, turned, parts, peer, target).await,
         };
@@ -251,10 +267,10 @@ impl Gate {
     async fn authenticate(
         self: &Arc<Self>,
         worker: &Worker,
-        route: &Route,
+        looks_at_people: bool,
         parts: &Parts,
     ) -> Result<Option<Person>, StoreError> {
-        if !route.policy.looks_at_people() {
+        if !looks_at_people {
             return Ok(None);
         }
         let Some(id) = self.cookies.session_id(&parts.headers) else { return Ok(None) };
@@ -295,7 +311,7 @@ impl Gate {
         route: &Route,
         person: Option<&Person>,
         parts: &Parts,
-        peer: &Peer,
+        scheme: Scheme,
         target: &Target,
     ) -> Result<Permit, Turned> {
         let facts = person.map(|person| enrich::Person::from(person.live.session()).facts());
@@ -308,10 +324,13 @@ impl Gate {
                 denial => Turned::Denied(denial),
             })?;
         // Browsers send cookies along with any page's WebSocket: its origin is all there is to go by (threats 3.5).
-        if permit.is_personal() && parts.headers.contains_key(header::UPGRADE) {
+        // A proxy that asks about one keeps Upgrade to itself, and hands on the rest of the handshake.
+        let websocket =
+            parts.headers.contains_key(header::UPGRADE) || parts.headers.contains_key(header::SEC_WEBSOCKET_KEY);
+        if permit.is_personal() && websocket {
             let own = format!(
                 "{}://{}",
-                peer.scheme.as_str(),
+                scheme.as_str(),
                 target.host().and_then(|host| host.authority().to_str().ok()).unwrap_or_default()
             );
             let origin = parts.headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("\0"));

@@ -108,6 +108,11 @@ impl Caller {
         }
     }
 
+    /// Whether it is one of the proxies that are believed.
+    pub fn is_trusted(&self) -> bool {
+        self.believed.is_some()
+    }
+
     /// Who calls with these fields.
     pub fn peer(&self, headers: &HeaderMap) -> Peer {
         let direct =

@@ -81,6 +81,8 @@ impl Gate {
         let forced = forced.unwrap_or_else(|| self.intercept_of(seen));
         let kind = intercept::kind(&parts.headers, forced);
         let mut response = match (turned, kind) {
+            // Only a proxy that hands it on asks for it; all others never get here with a redirect.
+            (Turned::SignIn(Answer::Redirect), _) if seen.sign_in.is_some() => bare(StatusCode::FOUND),
             // Bare, also for WebSockets that fail in other ways: nobody reads their body.
             (Turned::SignIn(Answer::Bare), _) => bare(StatusCode::UNAUTHORIZED),
             (turned, Kind::WebSocket) => bare(ending(turned).status()),
@@ -89,8 +91,11 @@ impl Gate {
                 self.site.turned_away(&parts.headers, kind == Kind::Page, &error)
             }
         };
-        if let Some(status) = exact_status(turned) {
+        if let Some(status) = exact_status(turned, seen) {
             *response.status_mut() = status;
+        }
+        if let Some(sign_in) = seen.sign_in.as_deref().and_then(|at| HeaderValue::try_from(at).ok()) {
+            response.headers_mut().insert(header::LOCATION, sign_in);
         }
         close_where_framing_is_in_doubt(turned, response.headers_mut());
         response
@@ -102,14 +107,18 @@ impl Gate {
     }
 
     fn told(&self, turned: &Turned, seen: &Seen, reference: &str) -> page::Error {
-        let wanted = seen.target.as_ref().map(|target| target.path_and_query().as_str());
+        let wanted = seen.about.as_ref().or(seen.target.as_ref()).map(|target| target.path_and_query().as_str());
         let session = seen.live.as_ref().map(|live| live.session());
         page::Error {
             signed_in_as: session
                 .filter(|_| matches!(turned, Turned::Denied(_)))
                 .map(|session| page::LinkedIdentity::who(&session.profile, session.origin.key.subject.as_str())),
             retry_url: wanted.filter(|_| matches!(turned, Turned::Store(_) | Turned::Forward(_))).map(str::to_owned),
-            sign_in_url: Some(self.site.sign_in_from(wanted, !matches!(turned, Turned::SignIn(_)))),
+            sign_in_url: Some(
+                seen.sign_in
+                    .clone()
+                    .unwrap_or_else(|| self.site.sign_in_from(wanted, !matches!(turned, Turned::SignIn(_)))),
+            ),
             ..page::Error::new(ending(turned), reference)
         }
     }
@@ -118,7 +127,7 @@ impl Gate {
 /// The page of each ending.
 fn ending(turned: &Turned) -> ErrorPage {
     match turned {
-        Turned::Target(_) | Turned::OwnBody | Turned::ForeignOrigin => ErrorPage::BadRequest,
+        Turned::Target(_) | Turned::OwnBody | Turned::ForeignOrigin | Turned::Untold(_) => ErrorPage::BadRequest,
         Turned::Route(NoRoute::NotFound) => ErrorPage::NotFound,
         Turned::Route(_) => ErrorPage::BadRequest,
         Turned::Store(_) => ErrorPage::StoreUnavailable,
@@ -139,9 +148,12 @@ fn ending(turned: &Turned) -> ErrorPage {
 }
 
 /// A status that says more than the page's own.
-fn exact_status(turned: &Turned) -> Option<StatusCode> {
+fn exact_status(turned: &Turned, seen: &Seen) -> Option<StatusCode> {
     match turned {
-        Turned::ForeignOrigin => Some(StatusCode::FORBIDDEN),
+        // Nothing is missing at the address of the question: what it asks about is refused.
+        Turned::Route(_) if seen.about.is_some() => Some(StatusCode::FORBIDDEN),
+        // A proxy that asks can hand on 401 and 403; anything else becomes its own error.
+        Turned::ForeignOrigin | Turned::Untold(_) => Some(StatusCode::FORBIDDEN),
         Turned::Forward(ForwardError::TooLarge { .. }) => Some(StatusCode::PAYLOAD_TOO_LARGE),
         Turned::Forward(ForwardError::UploadStalled(_)) => Some(StatusCode::REQUEST_TIMEOUT),
         _ => None,
@@ -181,6 +193,7 @@ pub(super) fn reason(turned: &Turned) -> &'static str {
         Turned::SignIn(_) => "not_signed_in",
         Turned::ForeignOrigin => "foreign_origin",
         Turned::OwnBody => "bad_body",
+        Turned::Untold(untold) => untold.reason(),
         Turned::Assertion(_) => "no_assertion",
         Turned::Forward(error) => error.reason(),
     }
@@ -195,6 +208,7 @@ fn log(turned: &Turned, reference: &str) {
             tracing::warn!(error = error as &dyn std::error::Error, request = reference, "the upstream failed");
         }
         Turned::Target(error) => tracing::debug!(%error, request = reference, "a request was refused"),
+        Turned::Untold(error) => tracing::debug!(%error, request = reference, "a question was refused"),
         turned => tracing::debug!(reason = reason(turned), request = reference, "a request was turned away"),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::return_to::ReturnTo;
 use crate::{
     clock::Timestamp,
-    identity::ProviderName,
+    identity::{AccountId, ProviderName},
     secret::{KeyRing, Purpose, Secret, constant_time_eq, random, sha256},
 };
 
@@ -39,6 +39,8 @@ pub struct Attempt {
     pub again: bool,
     /// True when it has signed somebody in: its callback, should it come again, only carries on.
     pub done: bool,
+    /// The account it is to link an identity to; `None` for one that signs in.
+    pub link: Option<AccountId>,
 }
 
 /// The cookie's sealed content.
@@ -52,12 +54,14 @@ struct Record {
     a: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     d: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    l: Option<AccountId>,
 }
 
 impl Attempt {
     /// A new attempt with a fresh seed.
     pub fn begin(provider: ProviderName, return_to: ReturnTo, again: bool, now: Timestamp) -> Self {
-        Self { seed: random(), provider, return_to, begun_at: now, again, done: false }
+        Self { seed: random(), provider, return_to, begun_at: now, again, done: false, link: None }
     }
 
     /// The `state` parameter: 256 bits, opaque (RFC 6749, 10.12).
@@ -120,6 +124,7 @@ impl Attempt {
             b: self.begun_at,
             a: self.again,
             d: self.done,
+            l: self.link,
         };
         let bytes = zeroize::Zeroizing::new(serde_json::to_vec(&record).unwrap_or_default());
         keys.seal_text(Purpose::LoginAttempt, cookie.as_bytes(), &bytes)
@@ -137,6 +142,7 @@ impl Attempt {
             begun_at: record.b,
             again: record.a,
             done: record.d,
+            link: record.l,
         })
     }
 
@@ -164,6 +170,14 @@ mod tests {
         assert_ne!(opened.nonce(), opened.pkce_verifier().expose());
         assert!(opened.answers(&attempt.state()));
         assert!(!opened.answers(&attempt.nonce()));
+    }
+
+    #[test]
+    fn an_attempt_that_links_says_to_which_account_under_the_seal() {
+        let keys = KeyRing::new([7; 32], []);
+        let account = AccountId::fresh(Timestamp::from_secs(1));
+        let attempt = Attempt { link: Some(account), ..attempt() };
+        assert_eq!(Attempt::open(&keys, "c", attempt.seal(&keys, "c").as_bytes()).unwrap().link, Some(account));
     }
 
     #[test]

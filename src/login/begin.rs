@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     event::What,
-    identity::ProviderName,
+    identity::{AccountId, ProviderName},
     provider::{AuthorizationRequest, Prompt, ProviderError},
     session::StoreError,
     telemetry::metrics::LoginStep,
@@ -30,6 +30,8 @@ pub struct Begin {
     pub login_hint: Option<String>,
     /// True when an earlier attempt came to nothing: this one is not started over again.
     pub again: bool,
+    /// The account to link an identity to, instead of signing in.
+    pub link: Option<AccountId>,
 }
 
 /// A begun login: where to send the browser, with which cookies.
@@ -70,7 +72,7 @@ impl Login {
         let provider = self.provider(&ask.provider).ok_or_else(|| NotBegun::UnknownProvider(ask.provider.clone()))?;
         self.sessions.store().ping().await?;
         let now = self.clock.now();
-        let attempt = Attempt::begin(ask.provider.clone(), ask.return_to, ask.again, now);
+        let attempt = Attempt { link: ask.link, ..Attempt::begin(ask.provider.clone(), ask.return_to, ask.again, now) };
         let redirect_uri = self.redirect_uri(&ask.provider, visitor.base);
         let (state, nonce, verifier) = (attempt.state(), attempt.nonce(), attempt.pkce_verifier());
         let location = provider

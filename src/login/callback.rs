@@ -113,6 +113,23 @@ pub enum Ending {
         /// Where the person was going.
         return_to: ReturnTo,
     },
+    /// The identity now opens the account that asked for it as well.
+    Linked {
+        /// `Set-Cookie` values: the session's new id.
+        cookies: Vec<HeaderValue>,
+        /// By which provider.
+        provider: ProviderName,
+    },
+    /// The identity opens another account already: nothing has changed.
+    LinkTaken {
+        /// By which provider.
+        provider: ProviderName,
+    },
+    /// Whoever asked to link is no longer signed in here, or somebody else is: nothing has changed.
+    LinkLost {
+        /// By which provider.
+        provider: ProviderName,
+    },
     /// The account is disabled.
     Disabled {
         /// By which provider.
@@ -141,15 +158,15 @@ impl Login {
         let Some(provider) = self.provider(&attempt.provider).cloned() else { return Ending::Malformed };
         let now = self.clock.now();
         if attempt.done || attempt.is_expired(now, self.login_timeout) {
-            return self.without_attempt(Some(&attempt.provider), state, attempt.return_to, visitor).await;
+            return self.late(attempt, state, visitor).await;
         }
-        if self.signed_in_meanwhile(&attempt, visitor).await {
+        if attempt.link.is_none() && self.signed_in_meanwhile(&attempt, visitor).await {
             return Ending::CarryOn { return_to: attempt.return_to };
         }
         // Used up before the code is redeemed, also when the answer is an error (RFC 9700, 4.7.1).
         match self.sessions.store().use_once(&attempt.marker(), now.plus(self.login_timeout), now).await {
             Ok(true) => {}
-            Ok(false) => return self.without_attempt(Some(&attempt.provider), state, attempt.return_to, visitor).await,
+            Ok(false) => return self.late(attempt, state, visitor).await,
             Err(error) => return Ending::StoreDown(error),
         }
         self.metrics.login(LoginStep::Callback, &attempt.provider);
@@ -183,6 +200,18 @@ impl Login {
         }
     }
 
+    /// An answer to an attempt that is over. One that was to link never becomes a sign-in.
+    async fn late(&self, attempt: Attempt, state: &str, visitor: &Visitor<'_>) -> Ending {
+        if attempt.link.is_none() {
+            return self.without_attempt(Some(&attempt.provider), state, attempt.return_to, visitor).await;
+        }
+        match visitor.session(&self.sessions).await {
+            Ok(Some(_)) => Ending::CarryOn { return_to: attempt.return_to },
+            Ok(None) => Ending::LinkLost { provider: attempt.provider },
+            Err(error) => Ending::StoreDown(error),
+        }
+    }
+
     /// An answer without a usable attempt: carry on with a session, else start over once.
     async fn without_attempt(
         &self,
@@ -201,7 +230,7 @@ impl Login {
                 self.metrics.login_failed(provider, "started_over");
                 let (provider, login_hint) = (provider.clone(), None);
                 Ending::StartOver {
-                    begin: Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: true },
+                    begin: Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: true, link: None },
                 }
             }
             _ => Ending::Expired { provider: provider.cloned(), return_to },
@@ -238,7 +267,7 @@ impl Login {
         }
     }
 
-    /// Redeems the code and signs the person in.
+    /// Redeems the code, and signs the person in or links the identity.
     async fn redeem(
         &self,
         provider: &dyn Provider,
@@ -247,12 +276,27 @@ impl Login {
         iss: Option<&str>,
         visitor: &Visitor<'_>,
     ) -> Ending {
+        // Before the code is spent: who asked to link must be the one who is signed in.
+        let linking = match attempt.link {
+            None => None,
+            Some(account) => match self.still_of(account, visitor).await {
+                Ok(Some(live)) => Some(live),
+                Ok(None) => {
+                    self.refused(&attempt.provider, "link_lost", visitor);
+                    return Ending::LinkLost { provider: attempt.provider };
+                }
+                Err(error) => return Ending::StoreDown(error),
+            },
+        };
         let redirect_uri = self.redirect_uri(&attempt.provider, visitor.base);
         let (nonce, verifier) = (attempt.nonce(), attempt.pkce_verifier());
         let response =
             AuthorizationResponse { code, iss, nonce: &nonce, pkce_verifier: &verifier, redirect_uri: &redirect_uri };
         match provider.redeem(response, self.clock.now()).await {
-            Ok(redeemed) => self.sign_in(attempt, redeemed, visitor).await,
+            Ok(redeemed) => match linking {
+                Some(live) => self.link(attempt, &live, &redeemed, visitor).await,
+                None => self.sign_in(attempt, redeemed, visitor).await,
+            },
             Err(error) => {
                 tracing::warn!(provider = %attempt.provider, %error, request = visitor.request, "a login failed");
                 self.refused(&attempt.provider, error.reason(), visitor);
@@ -288,6 +332,10 @@ impl Login {
         };
         if signed_in.created {
             self.tell(What::AccountCreated, Some(account), Some(attempt.provider.clone()), visitor);
+            if let Err(error) = self.directory.announced(&account).await {
+                // Told again at the next sign-in: rather twice than never.
+                tracing::debug!(%error, "could not note that the new account was told of");
+            }
         }
         self.tell(What::SignedIn, Some(account), Some(attempt.provider.clone()), visitor);
         self.metrics.login(LoginStep::Completed, &attempt.provider);
@@ -309,7 +357,7 @@ impl Login {
 }
 
 /// How long a browser keeps an attempt that is done, so that its callback carries on should it come again.
-const KEEP_DONE: Duration = Duration::from_secs(120);
+pub(super) const KEEP_DONE: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! Login: from "nobody is signed in" to a session, and what happens to it until it ends.
 //!
 //! [`begin`] binds a login [`attempt`] to the browser and sends it to a provider; [`callback`] takes the answer and
-//! signs the person in; [`renew`] keeps a session alive the way its origin allows; [`logout`] ends it. [`return_to`]
+//! signs the person in; [`renew`] keeps a session alive the way its origin allows; [`logout`] ends it, and so does its provider by
+//! [`provider_logout`]; [`link`] ties a further identity to an account. [`return_to`]
 //! proves that an address may be gone to afterwards; [`remembered`] is what the browser keeps of its last sign-in;
 //! [`limits`] holds off floods.
 //!
@@ -28,7 +29,9 @@ pub mod attempt;
 pub mod begin;
 pub mod callback;
 pub mod limits;
+pub mod link;
 pub mod logout;
+pub mod provider_logout;
 pub mod remembered;
 pub mod renew;
 pub mod return_to;

@@ -17,13 +17,18 @@ use crate::{
 };
 
 /// How long the lease lasts unless it is prolonged.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How often it is prolonged.
 const PROLONG_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failure that decides nothing the next try may begin.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// How often the store is asked to take a renewed record before giving up.
 const WRITE_TRIES: u32 = 6;
+
+/// The lease that lets one renewal at a time at the tokens of this session.
+pub(super) fn lease(live: &Live) -> String {
+    format!("renew:{}", live.key().hex())
+}
 
 /// How a renewal ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Login {
     /// Renews a claimed session.
     pub async fn renew(&self, id: &SessionId, live: &Arc<Live>) -> Renewal {
         let holder = secret::random_text();
-        let lease = format!("renew:{}", live.key().hex());
+        let lease = lease(live);
         let outcome = match self.sessions.store().lease(&lease, &holder, LEASE, self.clock.now()).await {
             Ok(true) => {
                 let outcome = self.renew_alone(id, live, &lease, &holder).await;

@@ -83,14 +83,16 @@ impl Compiled {
     }
 
     fn in_domain(&self, email: &str, domain: &str, person: Facts<'_>, believe: Believe) -> bool {
-        is_in_domain(email, domain) && (believe == Believe::Everything || self.is_authoritative(person, domain))
+        is_in_domain(email, domain)
+            && (believe == Believe::Everything || is_authoritative(&self.authorities, person, domain))
     }
+}
 
-    fn is_authoritative(&self, person: Facts<'_>, domain: &str) -> bool {
-        match self.authorities.get(person.origin.provider.as_str()) {
-            Some(domains) if !domains.is_empty() => domains.iter().any(|own| own == domain),
-            _ => true,
-        }
+/// Whether the provider this person came by has a say about addresses in `domain`; both in comparable form.
+pub(super) fn is_authoritative(authorities: &Authorities, person: Facts<'_>, domain: &str) -> bool {
+    match authorities.get(person.origin.provider.as_str()) {
+        Some(domains) if !domains.is_empty() => domains.iter().any(|own| own == domain),
+        _ => true,
     }
 }
 
@@ -124,9 +126,14 @@ fn comparable_domain(domain: &str) -> Result<Box<str>, BadRule> {
 
 /// A domain that cannot be read stays as it is: it then equals none, and the provider is authoritative for nothing by
 /// it rather than for everything.
-fn comparable(authorities: &Authorities) -> Authorities {
+pub(super) fn comparable(authorities: &Authorities) -> Authorities {
     let read = |domain: &String| email_domain(&format!("a@{domain}")).unwrap_or_else(|| domain.clone());
     authorities.iter().map(|(name, domains)| (name.clone(), domains.iter().map(read).collect())).collect()
+}
+
+/// The address, if the provider has proven it.
+pub(super) fn proven_address(profile: &Profile) -> Option<&str> {
+    address(profile, Believe::Proven)
 }
 
 fn address(profile: &Profile, believe: Believe) -> Option<&str> {
@@ -135,7 +142,7 @@ fn address(profile: &Profile, believe: Believe) -> Option<&str> {
 
 /// Whether the address lies in `domain`, which is in comparable form. Plain ASCII domains, nearly all of them, are
 /// compared without IDNA.
-fn is_in_domain(email: &str, domain: &str) -> bool {
+pub(super) fn is_in_domain(email: &str, domain: &str) -> bool {
     let Some((local, had)) = email.split_once('@') else { return false };
     let plain = had.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
     if plain && !had.ends_with('.') {

@@ -10,9 +10,11 @@
 //! provider speaks only of people who came by it.
 //!
 //! Deliberately absent: headers, cookies, addresses, user agents (threat model, 1.7). To add a condition: a key in
-//! `config::route::Rule`, a variant of [`Condition`](matcher), its arm in `holds`.
+//! `config::route::Rule`, a variant of [`Condition`](matcher), its arm in `holds`. What a proxy that asks adds by query
+//! parameters is [`narrow`].
 
 mod matcher;
+pub mod narrow;
 
 pub(crate) use matcher::claim;
 
@@ -137,6 +139,11 @@ impl Policy {
             allow: compile(&route.allow)?,
             deny: compile(&route.deny)?,
         })
+    }
+
+    /// Everybody who is signed in.
+    pub fn signed_in() -> Self {
+        Self { auth: Auth::Required, preflight: false, allow: Box::default(), deny: Box::default() }
     }
 
     /// What the operator wrote for `auth`.

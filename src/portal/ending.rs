@@ -25,6 +25,10 @@ pub enum ErrorPage {
     LoginExpired,
     /// The login was started over too often: the browser does not keep cookies.
     LoginLooping,
+    /// The identity that was to be linked opens another account already.
+    LinkTaken,
+    /// Whoever asked to link is no longer the one who is signed in.
+    LinkLost,
     /// An operator has shut the account.
     AccountDisabled,
     /// A rule says no to this person.
@@ -94,7 +98,7 @@ impl Facts {
 
 impl ErrorPage {
     /// Every kind there is.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::LoginCancelled,
         Self::ProviderUnavailable,
         Self::ProviderMisconfigured,
@@ -103,6 +107,8 @@ impl ErrorPage {
         Self::NotAdmitted,
         Self::LoginExpired,
         Self::LoginLooping,
+        Self::LinkTaken,
+        Self::LinkLost,
         Self::AccountDisabled,
         Self::NotAllowed,
         Self::SignInNeeded,
@@ -142,6 +148,8 @@ impl ErrorPage {
             Self::NotAdmitted => Facts::new(S::FORBIDDEN, "not_admitted", SomeoneElse),
             Self::LoginExpired => Facts::new(S::BAD_REQUEST, "login_expired", Retry),
             Self::LoginLooping => Facts::new(S::BAD_REQUEST, "login_looping", Retry),
+            Self::LinkTaken => Facts::new(S::CONFLICT, "link_taken", Retry),
+            Self::LinkLost => Facts::new(S::BAD_REQUEST, "link_lost", Retry),
             Self::AccountDisabled => Facts::new(S::FORBIDDEN, "account_disabled", SomeoneElse),
             Self::NotAllowed => Facts::new(S::FORBIDDEN, "not_allowed", SomeoneElse),
             Self::SignInNeeded => Facts::new(S::UNAUTHORIZED, "sign_in_needed", SignIn),

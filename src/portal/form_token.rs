@@ -21,8 +21,10 @@ pub const FORM_TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
 pub enum Form {
     /// Signing out of this browser, on the sign-out page and the account page.
     SignOut,
-    /// Ending other sessions, on the account page.
+    /// Ending other sessions and removing ways to sign in, on the account page.
     Account,
+    /// Adding a way to sign in, from the account page on.
+    Link,
 }
 
 impl Form {
@@ -30,6 +32,7 @@ impl Form {
         match self {
             Self::SignOut => b"sign_out\0",
             Self::Account => b"account\0",
+            Self::Link => b"link\0",
         }
     }
 }

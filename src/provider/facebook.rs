@@ -12,13 +12,19 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    OpenError, ProviderError, Tokens,
+    Message, OpenError, ProviderError, Tokens,
     oauth2::{Client, Endpoints, Flavour, OAuth2, Person, unsuccessful},
     outgoing::{Answer, escaped},
     profile::{self, Claims, boolean, display, id, object, text},
     registration::Registration,
+    signed_request,
 };
-use crate::{clock::Timestamp, config::provider::Provider as Config, identity::Profile, secret::Secret};
+use crate::{
+    clock::Timestamp,
+    config::provider::Provider as Config,
+    identity::{Profile, Subject},
+    secret::Secret,
+};
 
 const ISSUER: &str = "https://www.facebook.com";
 const FIELDS: &str = "id,name,first_name,last_name,middle_name,email,picture.width(256).height(256)";
@@ -223,6 +229,19 @@ impl Flavour for Facebook {
     fn renew_at(&self, registration: &Registration, tokens: &Tokens, now: Timestamp) -> Option<Timestamp> {
         let recheck = now.plus(registration.config.recheck_every);
         Some(tokens.expires_at.map_or(recheck, |expires| expires.min(recheck)))
+    }
+
+    /// The deauthorise callback: the person has removed the app from their account.
+    fn hear(
+        &self,
+        registration: &Registration,
+        message: Message<'_>,
+        now: Timestamp,
+    ) -> Result<(Subject, String, Timestamp), ProviderError> {
+        let Message::SignedRequest(request) = message else { return Err(message.unheard()) };
+        let heard = signed_request::validate(request, registration.required_secret()?, now)
+            .map_err(|refusal| ProviderError::Untrusted(format!("signed request: {refusal}")))?;
+        Ok((Subject::new(heard.user), heard.id, now.plus(signed_request::MAX_AGE * 2)))
     }
 
     /// Removes the app from the person's account; only when the operator asks for that.

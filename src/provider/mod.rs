@@ -18,6 +18,7 @@ mod outgoing;
 mod preset;
 mod profile;
 mod registration;
+mod signed_request;
 mod x;
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ use self::registration::Registration;
 use crate::{
     clock::{Clock, Timestamp},
     config::provider::Kind,
-    identity::{Issuer, Origin, Profile, ProviderName, VerifiedIdentity},
+    identity::{Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     secret::Secret,
 };
 
@@ -116,6 +117,38 @@ pub struct Renewed {
     pub renew_at: Option<Timestamp>,
 }
 
+/// What a provider sends us unasked about somebody's sessions, as it came.
+#[derive(Debug, Clone, Copy)]
+pub enum Message<'a> {
+    /// OpenID Connect Back-Channel Logout 1.0, 2.5: `logout_token`.
+    LogoutToken(&'a str),
+    /// Facebook's deauthorise callback: `signed_request`.
+    SignedRequest(&'a str),
+}
+
+impl Message<'_> {
+    /// What a kind says that knows no such message.
+    fn unheard(self) -> ProviderError {
+        ProviderError::NotAllowed("this kind of provider sends no such message".into())
+    }
+}
+
+/// A provider's message, with every check passed: somebody's sessions are over there. Whether it came before is for
+/// the caller to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// Who says so.
+    pub issuer: Issuer,
+    /// Whose sessions.
+    pub subject: Option<Subject>,
+    /// Only the one the issuer knows by this id of its own; means nothing at another issuer.
+    pub sid: Option<String>,
+    /// The message's own id, to know it by when it comes again.
+    pub id: String,
+    /// Until when the same message would pass the checks again.
+    pub heard_until: Timestamp,
+}
+
 /// How a call to a provider can fail. Texts are for the log; they hold no token, code or verifier.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
@@ -183,6 +216,11 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// Where to send the browser to sign out there too, if the kind has it and the operator wants it.
     async fn end_session_url(&self, id_token: Option<&Secret>, return_to: &Url, state: &str) -> Option<Url>;
+
+    /// Checks a message that came from outside and says to come from this provider.
+    async fn hear(&self, message: Message<'_>, _now: Timestamp) -> Result<Farewell, ProviderError> {
+        Err(message.unheard())
+    }
 
     /// Whether it can serve logins right now, for readiness and the sign-in page; from what is known, without a call.
     fn health(&self) -> Health;

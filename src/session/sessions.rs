@@ -184,6 +184,35 @@ impl Sessions {
         Ok(id)
     }
 
+    /// Goes on with the session of `id` under a fresh id, because what it may do has changed (threats 8.1); `None` when
+    /// it has ended, which nothing undoes. Whoever calls sees to it that it is not renewed meanwhile.
+    ///
+    /// # Errors
+    /// When the store does not acknowledge it; the session may then be over.
+    pub async fn rename(&self, id: &SessionId) -> Result<Option<SessionId>, StoreError> {
+        let (old, now) = (id.key(), self.clock.now());
+        let Some(live) = self.reload(&old).await? else { return Ok(None) };
+        let new = SessionId::fresh();
+        let key = new.key();
+        let mut session = live.session().clone();
+        session.tokens = self.tokens(id, &session).map(|tokens| self.seal_tokens(&new, &tokens));
+        let stored = NewStored {
+            key,
+            account: session.account,
+            identity: session.origin.key.clone(),
+            sid: session.origin.sid.clone(),
+            sealed: self.seal(&key, &session)?,
+            last_seen: now,
+            expires_at: self.lifetime.expires_at(now, session.ends_at),
+        };
+        // The old one ends first: only who really ends it may go on, so that no sign-out is undone.
+        if !self.end(&old).await? {
+            return Ok(None);
+        }
+        self.store.begin(stored, None).await?;
+        Ok(Some(new))
+    }
+
     /// Replaces the record of `live` by one with new tokens and, if told, a new profile.
     ///
     /// Retries while somebody else changed the record in between, so that a rotated refresh token is not lost

@@ -23,6 +23,9 @@ sign-in-unready = Not available at the moment
 sign-in-none = There is no way to sign in at the moment. Please try again in a few minutes.
 
 # --- account page ---
+link-title = Add another way to sign in
+link-lead = Choose where you have another account. Once you have signed in there, it opens this account, too.
+
 account-title = Your account
 account-no-name = Signed in
 account-verified = Confirmed
@@ -36,6 +39,8 @@ account-identities-lead = Each of these opens this account.
 account-identity-current = Used now
 account-identity-used = last used
 account-link = Add another way to sign in
+account-unlink = Remove
+account-unlink-of = Remove { $provider }
 account-sessions = Where you are signed in
 account-sessions-lead = Sign out of anything you do not recognise.
 account-session-current = This browser
@@ -55,6 +60,7 @@ account-notice-others-ended = { $count ->
    *[other] { $count } other browsers are signed out.
 }
 account-notice-linked = { $provider } now opens this account, too.
+account-notice-unlinked = { $provider } no longer opens this account.
 
 browser-on = { $browser } on { $system }
 browser-unknown = Unknown browser
@@ -121,6 +127,14 @@ error-login-expired-todo = Start again: it takes only a moment.
 error-login-looping-title = Signing in keeps starting over
 error-login-looping-what = Your browser seems not to keep our cookies, so we cannot recognise you when you come back.
 error-login-looping-todo = Allow cookies for this site, or leave private browsing, then try again.
+
+error-link-taken-title = That opens another account already
+error-link-taken-what = The account you used at { $provider } already opens a different account here, so nothing was changed.
+error-link-taken-todo = Use another one, or sign in to that other account and remove it there first.
+
+error-link-lost-title = That could not be added
+error-link-lost-what = You signed out, or someone else signed in, while you were away at { $provider }. Nothing was changed.
+error-link-lost-todo = Sign in to the account you want to add it to, then try again.
 
 error-account-disabled-title = Your account is closed
 error-account-disabled-what = The people who run this service have closed this account.

@@ -23,6 +23,9 @@ sign-in-unready = Зараз недоступно
 sign-in-none = Зараз увійти неможливо. Спробуйте, будь ласка, за кілька хвилин.
 
 # --- сторінка облікового запису ---
+link-title = Додати інший спосіб входу
+link-lead = Оберіть, де ще у вас є обліковий запис. Щойно ви ввійдете там, він теж відкриватиме цей обліковий запис.
+
 account-title = Ваш обліковий запис
 account-no-name = Ви ввійшли
 account-verified = Підтверджено
@@ -36,6 +39,8 @@ account-identities-lead = Кожен із цих способів відкрив
 account-identity-current = Використано зараз
 account-identity-used = востаннє
 account-link = Додати інший спосіб входу
+account-unlink = Вилучити
+account-unlink-of = Вилучити { $provider }
 account-sessions = Де ви ввійшли
 account-sessions-lead = Вийдіть із браузерів, яких не впізнаєте.
 account-session-current = Цей браузер
@@ -56,6 +61,7 @@ account-notice-others-ended = { $count ->
    *[many] Ви вийшли ще у { $count } браузерах.
 }
 account-notice-linked = Тепер { $provider } теж відкриває цей обліковий запис.
+account-notice-unlinked = { $provider } більше не відкриває цей обліковий запис.
 
 browser-on = { $browser }, { $system }
 browser-unknown = Невідомий браузер
@@ -122,6 +128,14 @@ error-login-expired-todo = Почніть спочатку: це забере л
 error-login-looping-title = Вхід щоразу починається спочатку
 error-login-looping-what = Схоже, ваш браузер не зберігає наших файлів cookie, тож ми не впізнаємо вас, коли ви повертаєтеся.
 error-login-looping-todo = Дозвольте файли cookie для цього сайту або вийдіть із приватного режиму й спробуйте знову.
+
+error-link-taken-title = Це вже відкриває інший обліковий запис
+error-link-taken-what = Обліковий запис ({ $provider }), з яким ви ввійшли, уже відкриває тут інший обліковий запис, тому нічого не змінено.
+error-link-taken-todo = Скористайтеся іншим або ввійдіть у той обліковий запис і спершу вилучіть його там.
+
+error-link-lost-title = Не вдалося додати
+error-link-lost-what = Поки ви були на іншій сторінці ({ $provider }), ви вийшли або ввійшов хтось інший. Нічого не змінено.
+error-link-lost-todo = Увійдіть у той обліковий запис, до якого хочете це додати, і спробуйте ще раз.
 
 error-account-disabled-title = Ваш обліковий запис закрито
 error-account-disabled-what = Його закрили ті, хто опікується цим сервісом.

@@ -20,7 +20,10 @@ pub const WHICH_ALL: &str = "all";
 /// The form field that names a session: the hexadecimal form of its key.
 pub const SESSION_FIELD: &str = "session";
 
-/// The account page. Its forms are posted to `{prefix}/account` (ending sessions) and `{prefix}/sign_out`.
+/// The form field that names an identity to remove from the account, by its [`LinkedIdentity::key`].
+pub const UNLINK_FIELD: &str = "unlink";
+
+/// The account page. Its forms are posted to `{prefix}/account` (ending sessions, removing identities) and `{prefix}/sign_out`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Account {
     /// Now, for "3 hours ago".
@@ -60,6 +63,8 @@ pub struct Account {
 /// One identity that opens the account.
 #[derive(Debug, Clone, Serialize)]
 pub struct LinkedIdentity {
+    /// The name it is removed by.
+    pub key: String,
     /// The provider's configured name.
     pub name: String,
     /// Its kind, for the icon.
@@ -111,6 +116,11 @@ pub enum AccountNotice {
         /// Its provider, as people call it.
         provider: String,
     },
+    /// An identity was removed.
+    Unlinked {
+        /// Its provider, as people call it.
+        provider: String,
+    },
 }
 
 impl LinkedIdentity {
@@ -145,6 +155,7 @@ impl Account {
         let now = Timestamp::from_secs(1_800_000_000);
         let ago = |minutes: i64| Timestamp::from_secs(now.as_secs() - minutes * 60);
         let identity = |kind: &str, label: &str, who: &str, minutes, current| LinkedIdentity {
+            key: format!("KEY-OF-{kind}"),
             name: kind.into(),
             kind: kind.into(),
             label: label.into(),
@@ -209,7 +220,7 @@ impl Account {
                     provider: "X".into(),
                     identities: vec![identity("x", "X", "1234567890", 5, true)],
                     sessions: vec![session(1, None, None, false, 0)],
-                    notice: Some(AccountNotice::Ended),
+                    notice: Some(AccountNotice::Unlinked { provider: "Google".into() }),
                     ..usual.clone()
                 },
             ),

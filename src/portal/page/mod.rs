@@ -10,7 +10,8 @@ mod sign_out;
 mod signed_out;
 
 pub use account::{
-    Account, AccountNotice, LinkedIdentity, OpenSession, SESSION_FIELD, WHICH_ALL, WHICH_FIELD, WHICH_ONE, WHICH_OTHERS,
+    Account, AccountNotice, LinkedIdentity, OpenSession, SESSION_FIELD, UNLINK_FIELD, WHICH_ALL, WHICH_FIELD,
+    WHICH_ONE, WHICH_OTHERS,
 };
 pub use error::Error;
 pub use sign_in::{Choice, Destination, SignIn};

@@ -17,6 +17,8 @@ pub struct SignIn {
     pub choices: Vec<Choice>,
     /// True when they were signed in until now and the session has ended.
     pub session_ended: bool,
+    /// True when somebody who is signed in adds a way to sign in.
+    pub linking: bool,
 }
 
 /// Where the person will be after signing in, told so that they can see whom they sign in to.
@@ -126,6 +128,7 @@ impl SignIn {
             ),
             ("twelve_providers", Self { destination: reports(), ..Self::new(twelve, None) }),
             ("no_provider", Self::default()),
+            ("linking", Self { linking: true, ..Self::new(four(), None) }),
             (
                 "extremes",
                 Self {

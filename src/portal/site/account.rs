@@ -1,14 +1,21 @@
-//! The account page: who am I, how did I come, where else am I signed in.
+//! The account page: who am I, how did I come, where else am I signed in, which ways open this account.
+
+use std::time::Duration;
 
 use http::Response;
 
 use super::{Asked, Site, see_other};
 use crate::{
     body::Body,
-    login::{logout::Extent, return_to::ReturnTo},
+    login::{link::identity_name, logout::Extent, return_to::ReturnTo},
     portal::{ErrorPage, FORM_TOKEN_FIELD, page},
     session::{SessionKey, StoreError, live::Live},
 };
+
+/// The parameter of the account page that an identity was just linked.
+pub(super) const LINKED: &str = "linked";
+/// How long ago that may be for the page to tell of it: the parameter alone proves nothing.
+const JUST_NOW: Duration = Duration::from_secs(120);
 
 impl Site {
     /// `account` by GET.
@@ -24,13 +31,16 @@ impl Site {
         }
     }
 
-    /// `account` by POST: ends other sessions.
+    /// `account` by POST: ends other sessions, or removes a way to sign in.
     pub(super) async fn end_sessions(&self, asked: &Asked) -> Response<Body> {
         let visitor = asked.visitor();
         let Some(own) = visitor.session_key() else { return self.to_sign_in_and_back(asked).await };
         let token = asked.field(FORM_TOKEN_FIELD).unwrap_or_default();
         if self.account_forms.check(&token, own.bytes(), self.clock.now()).is_err() {
             return self.error(asked, ErrorPage::FormExpired);
+        }
+        if let Some(named) = asked.field(page::UNLINK_FIELD) {
+            return self.unlink(asked, &named).await;
         }
         let ended = match asked.field(page::WHICH_FIELD).as_deref() {
             Some(page::WHICH_ONE) => self.end_one(asked).await,
@@ -65,10 +75,8 @@ impl Site {
         }
     }
 
-    async fn to_sign_in_and_back(&self, asked: &Asked) -> Response<Body> {
-        let own = format!("{}/account", self.prefix);
-        let back = ReturnTo::check(&own, &asked.base, &self.allowed).unwrap_or_else(|_| ReturnTo::home());
-        self.send_to_sign_in(asked, back).await
+    pub(super) async fn to_sign_in_and_back(&self, asked: &Asked) -> Response<Body> {
+        self.send_to_sign_in(asked, self.account_return(asked)).await
     }
 
     async fn account_page(
@@ -79,14 +87,17 @@ impl Site {
     ) -> Result<page::Account, StoreError> {
         let session = live.session();
         let now = self.clock.now();
-        let label = |provider: &crate::identity::ProviderName| {
-            self.login.provider(provider).map_or_else(|| provider.to_string(), |provider| provider.label().to_owned())
-        };
+        let label = |provider: &crate::identity::ProviderName| self.label(provider);
         let sessions = self.sessions.list(&session.account).await?;
         // The page is worth showing without the directory; it then tells of this session alone.
         let account = self.directory.find(&session.account).await.ok().flatten();
         let identities = account.map(|account| account.identities).unwrap_or_default();
         let profile = &session.profile;
+        let just_linked = identities
+            .iter()
+            .filter(|identity| asked.parameter(LINKED).is_some() && now.since(identity.linked_at) < JUST_NOW)
+            .max_by_key(|identity| identity.linked_at)
+            .map(|identity| page::AccountNotice::Linked { provider: label(&identity.origin.provider) });
         Ok(page::Account {
             now,
             name: profile.name.clone().or_else(|| profile.preferred_username.clone()),
@@ -99,6 +110,7 @@ impl Site {
             identities: identities
                 .into_iter()
                 .map(|identity| page::LinkedIdentity {
+                    key: identity_name(&identity.origin.key),
                     name: identity.origin.provider.to_string(),
                     kind: self
                         .login
@@ -117,8 +129,8 @@ impl Site {
                     page::OpenSession::of(key, listed, *last_seen, label(&listed.origin.provider), key == live.key())
                 })
                 .collect(),
-            link_url: None,
-            notice,
+            link_url: Some(self.link_url(live)),
+            notice: notice.or(just_linked),
             account_token: self.account_forms.issue(live.key().bytes(), now),
             sign_out_token: self.sign_out_forms.issue(live.key().bytes(), now),
             leads_to: self.leads_to(&session.origin.provider, asked).await,

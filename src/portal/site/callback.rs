@@ -2,7 +2,7 @@
 
 use http::Response;
 
-use super::{Asked, Site, see_other};
+use super::{Asked, Site, account::LINKED, see_other};
 use crate::{
     body::Body,
     identity::ProviderName,
@@ -26,6 +26,9 @@ impl Site {
                 self.login_error(asked, ErrorPage::LoginCancelled, Some(&provider), &return_to)
             }
             Ending::Failed { provider, error, return_to } => self.provider_failed(asked, &provider, &error, &return_to),
+            Ending::Linked { cookies, .. } => see_other(&format!("{}/account?{LINKED}=1", self.prefix), cookies),
+            Ending::LinkTaken { provider } => self.link_error(asked, ErrorPage::LinkTaken, &provider),
+            Ending::LinkLost { provider } => self.link_error(asked, ErrorPage::LinkLost, &provider),
             Ending::Disabled { provider } => {
                 self.login_error(asked, ErrorPage::AccountDisabled, Some(&provider), &ReturnTo::home())
             }

@@ -30,6 +30,8 @@ use crate::{
 
 mod account;
 mod callback;
+mod link;
+mod provider_logout;
 mod sign_in;
 mod sign_out;
 mod told;
@@ -76,11 +78,23 @@ impl Asked {
 
     /// The first value of the form field `name`; none unless the body is a form.
     pub(super) fn field(&self, name: &str) -> Option<String> {
+        first(self.form()?, name)
+    }
+
+    /// The value of the form field `name` when it is there exactly once: of two nobody knows which is meant.
+    pub(super) fn only_field(&self, name: &str) -> Option<String> {
+        let mut values = form_urlencoded::parse(self.form()?.as_bytes()).filter(|(key, _)| key == name);
+        let value = values.next()?.1.into_owned();
+        values.next().is_none().then_some(value)
+    }
+
+    /// The body, when it is a form.
+    fn form(&self) -> Option<&str> {
         let is_form = self
             .headers
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-        is_form.then(|| std::str::from_utf8(&self.body).ok().and_then(|body| first(body, name))).flatten()
+        is_form.then(|| std::str::from_utf8(&self.body).ok()).flatten()
     }
 
     /// True when the caller wants JSON rather than a page.
@@ -109,6 +123,7 @@ pub struct Site {
     skip_chooser: bool,
     after_sign_out: String,
     account_forms: FormTokens,
+    link_forms: FormTokens,
     sign_out_forms: FormTokens,
 }
 
@@ -131,6 +146,7 @@ impl Site {
         let SiteParts { login, pages, asserter, allowed } = parts;
         Self {
             account_forms: FormTokens::new(login.keys.clone(), Form::Account),
+            link_forms: FormTokens::new(login.keys.clone(), Form::Link),
             sign_out_forms: FormTokens::new(login.keys.clone(), Form::SignOut),
             sessions: login.sessions.clone(),
             directory: login.directory.clone(),
@@ -170,13 +186,17 @@ impl Site {
             ("account", "", &Method::POST) => self.end_sessions(asked).await,
             ("userinfo", "", &Method::GET | &Method::HEAD) => self.userinfo(asked).await,
             ("jwks", "", &Method::GET | &Method::HEAD) => self.jwks(),
+            ("backchannel_logout", name, &Method::POST) if !name.is_empty() => {
+                self.backchannel_logout(asked, name).await
+            }
+            ("deauthorize", name, &Method::POST) if !name.is_empty() => self.deauthorize(asked, name).await,
             ("static", name, &Method::GET | &Method::HEAD) => self
                 .pages
                 .asset(name, Some(&asked.query).filter(|query| !query.is_empty()).map(String::as_str), &asked.headers)
                 .unwrap_or_else(|| self.error(asked, ErrorPage::NotFound)),
             (
                 "sign_in" | "start" | "callback" | "sign_out" | "signed_out" | "account" | "userinfo" | "jwks"
-                | "static",
+                | "static" | "backchannel_logout" | "deauthorize",
                 ..,
             ) => self.error(asked, ErrorPage::MethodNotAllowed),
             _ => self.error(asked, ErrorPage::NotFound),

@@ -2,7 +2,7 @@
 
 use http::Response;
 
-use super::{Asked, Site, see_other};
+use super::{Asked, Site, link::LINK, see_other};
 use crate::{
     body::Body,
     identity::ProviderName,
@@ -18,6 +18,9 @@ use crate::{
 impl Site {
     /// `sign_in`: on to the app with a session, to the provider when it is clear which, else the choice.
     pub(super) async fn sign_in(&self, asked: &Asked) -> Response<Body> {
+        if let Some(token) = asked.parameter(LINK) {
+            return self.choose_link(asked, &token).await;
+        }
         let return_to = self.wanted(asked, asked.parameter("rd")).unwrap_or_else(ReturnTo::home);
         if asked.parameter("choose").is_some() {
             return self.chooser(asked, &return_to);
@@ -34,7 +37,7 @@ impl Site {
     pub async fn send_to_sign_in(&self, asked: &Asked, return_to: ReturnTo) -> Response<Body> {
         match self.clear_choice(asked) {
             Some((provider, login_hint)) => {
-                let begin = Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: false };
+                let begin = Begin { provider, return_to, prompt: Prompt::Usual, login_hint, again: false, link: None };
                 self.begin(asked, begin).await
             }
             None => self.chooser(asked, &return_to),
@@ -62,6 +65,9 @@ impl Site {
         let return_to = self.wanted(asked, asked.parameter("rd")).unwrap_or_else(ReturnTo::home);
         let Some(named) = named else { return self.send_to_sign_in(asked, return_to).await };
         let provider = ProviderName::new(named);
+        if let Some(token) = asked.parameter(LINK) {
+            return self.start_link(asked, provider, &token).await;
+        }
         let remembered = self.remembered(asked).filter(|remembered| remembered.provider == provider);
         let (prompt, login_hint) = match remembered {
             // After an explicit sign-out nobody is signed straight in again: the provider asks which account.
@@ -69,7 +75,7 @@ impl Site {
             Some(remembered) => (Prompt::Usual, remembered.login_hint),
             None => (Prompt::Usual, None),
         };
-        self.begin(asked, Begin { provider, return_to, prompt, login_hint, again: false }).await
+        self.begin(asked, Begin { provider, return_to, prompt, login_hint, again: false, link: None }).await
     }
 
     /// Begins a login and sends the browser to the provider.

@@ -17,7 +17,8 @@ use url::Url;
 
 use self::token::{TokenEndpoint, revoke};
 use super::{
-    AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
+    AuthorizationRequest, AuthorizationResponse, Farewell, Health, Message, OpenError, Provider, ProviderError,
+    Redeemed, Renewed, Tokens,
     outgoing::{Answer, escaped, within},
     profile::{self, id, object},
     registration::Registration,
@@ -84,6 +85,17 @@ pub(super) trait Flavour: Send + Sync + fmt::Debug + 'static {
             (None, Some(_)) => None,
             (_, None) => Some(now.plus(registration.config.recheck_every)),
         }
+    }
+
+    /// Checks a message from the provider; gives whose sessions are over, the message's own id, and until when it would
+    /// pass again.
+    fn hear(
+        &self,
+        _registration: &Registration,
+        message: Message<'_>,
+        _now: Timestamp,
+    ) -> Result<(Subject, String, Timestamp), ProviderError> {
+        Err(message.unheard())
     }
 
     /// Revokes (RFC 7009): the refresh token first, it takes its access tokens with it.
@@ -181,6 +193,12 @@ impl<F: Flavour> Provider for OAuth2<F> {
 
     async fn end_session_url(&self, _id_token: Option<&Secret>, _return_to: &Url, _state: &str) -> Option<Url> {
         None
+    }
+
+    async fn hear(&self, message: Message<'_>, now: Timestamp) -> Result<Farewell, ProviderError> {
+        let (subject, id, heard_until) = self.flavour.hear(&self.registration, message, now)?;
+        let issuer = Issuer::new(self.endpoints.issuer.as_str());
+        Ok(Farewell { issuer, subject: Some(subject), sid: None, id, heard_until })
     }
 
     fn health(&self) -> Health {

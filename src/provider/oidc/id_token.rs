@@ -22,8 +22,8 @@ use crate::{
 const MAX_TOKEN: usize = 64 * 1024;
 /// How far clocks may be apart.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// How old a token may be when it answers a login.
-const MAX_AGE_AT_LOGIN: Duration = Duration::from_secs(600);
+/// How old a token may be when it answers a login or ends one.
+pub(super) const MAX_AGE_AT_LOGIN: Duration = Duration::from_secs(600);
 
 /// What the token must say.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub(in crate::provider) enum Occasion<'a> {
     Login { nonce: &'a str },
     /// It came with refreshed tokens (12.2): for the same subject; a nonce, if any, is that of the login, if known.
     Refresh { subject: &'a str, nonce: Option<&'a str> },
+    /// It is no ID token but a logout token (`logout_token`).
+    Logout,
 }
 
 /// Why a token is not believed.
@@ -101,6 +103,10 @@ pub(in crate::provider) enum Refusal {
     Subject,
     #[error("it is for another person than the session (12.2)")]
     OtherSubject,
+    #[error("its type is that of another kind of token (RFC 8725, 3.11)")]
+    Type,
+    #[error("it tells of another event than a logout (Back-Channel Logout 1.0, 2.4)")]
+    Event,
 }
 
 /// Claims of a token that passed every check.
@@ -122,18 +128,12 @@ pub(in crate::provider) fn validate(
     expected: &Expectations<'_>,
     now: Timestamp,
 ) -> Result<IdClaims, Refusal> {
-    let parts = split(token)?;
-    let header = Header::read(parts.header)?;
-    if !expected.algorithms.contains(&header.algorithm) {
-        return Err(Refusal::Algorithm);
-    }
-    verify_signature(&parts, &header, keys, expected)?;
-    let claims = ClaimSet(object(parts.claims).ok_or(Refusal::Claims)?);
+    let Signed { claims, algorithm, .. } = Signed::verify(token, keys, expected)?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
     check_times(&claims, &expected.occasion, now)?;
     check_nonce(&claims, &expected.occasion)?;
-    check_access_token(&claims, header.algorithm, expected.access_token)?;
+    check_access_token(&claims, algorithm, expected.access_token)?;
     let subject = check_subject(&claims, &expected.occasion)?;
     Ok(IdClaims {
         subject,
@@ -143,6 +143,28 @@ pub(in crate::provider) fn validate(
         sid: claims.text("sid")?.map(str::to_owned),
         all: claims.0,
     })
+}
+
+/// A token whose signature holds; its claims are yet to be checked.
+pub(super) struct Signed {
+    pub(super) claims: ClaimSet,
+    pub(super) algorithm: Algorithm,
+    /// Its explicit type, as it stands in the header.
+    pub(super) kind: Option<String>,
+}
+
+impl Signed {
+    /// Reads the header and checks the signature, in that order and before anything else.
+    pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expectations<'_>) -> Result<Self, Refusal> {
+        let parts = split(token)?;
+        let header = Header::read(parts.header)?;
+        if !expected.algorithms.contains(&header.algorithm) {
+            return Err(Refusal::Algorithm);
+        }
+        verify_signature(&parts, &header, keys, expected)?;
+        let claims = ClaimSet(object(parts.claims).ok_or(Refusal::Claims)?);
+        Ok(Self { claims, algorithm: header.algorithm, kind: header.typ })
+    }
 }
 
 /// Claims of a token that was checked when it came and has been kept sealed since. Never for a token from outside.
@@ -179,6 +201,7 @@ fn object(part: &str) -> Option<Map<String, Value>> {
 struct Header {
     algorithm: Algorithm,
     kid: Option<String>,
+    typ: Option<String>,
 }
 
 impl Header {
@@ -192,12 +215,12 @@ impl Header {
         }
         let word = members.get("alg").and_then(Value::as_str).ok_or(Refusal::Header)?;
         let algorithm = word.parse().map_err(|_| Refusal::Algorithm)?;
-        let kid = match members.get("kid") {
-            None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
-            Some(_) => return Err(Refusal::Header),
+        let text = |name: &str| match members.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(Refusal::Header),
         };
-        Ok(Self { algorithm, kid })
+        Ok(Self { algorithm, kid: text("kid")?, typ: text("typ")? })
     }
 }
 
@@ -224,10 +247,14 @@ fn verify_signature(
 }
 
 /// Claims with typed access: absent is `None`, a wrong type is an error. `null` is a wrong type.
-struct ClaimSet(Map<String, Value>);
+pub(super) struct ClaimSet(Map<String, Value>);
 
 impl ClaimSet {
-    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -259,12 +286,12 @@ impl ClaimSet {
     }
 }
 
-fn check_issuer(claims: &ClaimSet, expected: &Expectations<'_>) -> Result<(), Refusal> {
+pub(super) fn check_issuer(claims: &ClaimSet, expected: &Expectations<'_>) -> Result<(), Refusal> {
     let issuer = claims.text("iss")?.ok_or(Refusal::Missing("iss"))?;
     if issuer == expected.issuer || expected.other_issuers.contains(&issuer) { Ok(()) } else { Err(Refusal::Issuer) }
 }
 
-fn check_audience(claims: &ClaimSet, expected: &Expectations<'_>) -> Result<(), Refusal> {
+pub(super) fn check_audience(claims: &ClaimSet, expected: &Expectations<'_>) -> Result<(), Refusal> {
     let audience = claims.words("aud")?;
     if audience.is_empty() {
         return Err(Refusal::Missing("aud"));
@@ -282,10 +309,12 @@ fn check_audience(claims: &ClaimSet, expected: &Expectations<'_>) -> Result<(), 
     }
 }
 
-fn check_times(claims: &ClaimSet, occasion: &Occasion<'_>, now: Timestamp) -> Result<(), Refusal> {
-    let expires = claims.time("exp")?.ok_or(Refusal::Missing("exp"))?;
-    if now >= expires.plus(LEEWAY) {
-        return Err(Refusal::Expired);
+pub(super) fn check_times(claims: &ClaimSet, occasion: &Occasion<'_>, now: Timestamp) -> Result<(), Refusal> {
+    match claims.time("exp")? {
+        Some(expires) if now >= expires.plus(LEEWAY) => return Err(Refusal::Expired),
+        // Logout tokens had none before the final text; their age is bounded below.
+        None if !matches!(occasion, Occasion::Logout) => return Err(Refusal::Missing("exp")),
+        _ => {}
     }
     if claims.time("nbf")?.is_some_and(|from| now.plus(LEEWAY) < from) {
         return Err(Refusal::NotYet);
@@ -295,8 +324,8 @@ fn check_times(claims: &ClaimSet, occasion: &Occasion<'_>, now: Timestamp) -> Re
         return Err(Refusal::IssuedInFuture);
     }
     // A refreshed token is new as well, but some issuers repeat one that is still valid.
-    let answers_login = matches!(occasion, Occasion::Login { .. });
-    if answers_login && now.since(issued) > MAX_AGE_AT_LOGIN + LEEWAY {
+    let must_be_new = matches!(occasion, Occasion::Login { .. } | Occasion::Logout);
+    if must_be_new && now.since(issued) > MAX_AGE_AT_LOGIN + LEEWAY {
         return Err(Refusal::TooOld);
     }
     Ok(())
@@ -310,7 +339,7 @@ fn check_nonce(claims: &ClaimSet, occasion: &Occasion<'_>) -> Result<(), Refusal
         (Occasion::Login { nonce }, Some(told)) if !nonce.is_empty() && same(told, nonce) => Ok(()),
         (Occasion::Login { .. }, Some(_)) => Err(Refusal::Nonce),
         (Occasion::Refresh { nonce: Some(sent), .. }, Some(told)) if !same(told, sent) => Err(Refusal::Nonce),
-        (Occasion::Refresh { .. }, _) => Ok(()),
+        (Occasion::Refresh { .. } | Occasion::Logout, _) => Ok(()),
     }
 }
 
@@ -338,13 +367,20 @@ fn hash_of(algorithm: Algorithm) -> &'static digest::Algorithm {
 }
 
 fn check_subject(claims: &ClaimSet, occasion: &Occasion<'_>) -> Result<String, Refusal> {
-    let subject = claims.text("sub")?.ok_or(Refusal::Missing("sub"))?;
-    if subject.is_empty() || subject.len() > MAX_SUBJECT_LEN || !subject.is_ascii() {
-        return Err(Refusal::Subject);
-    }
+    let subject = subject(claims)?.ok_or(Refusal::Missing("sub"))?;
     match occasion {
         Occasion::Refresh { subject: known, .. } if *known != subject => Err(Refusal::OtherSubject),
-        _ => Ok(subject.to_owned()),
+        _ => Ok(subject),
+    }
+}
+
+/// The subject, if there is one: never empty, never one that cannot be a key.
+pub(super) fn subject(claims: &ClaimSet) -> Result<Option<String>, Refusal> {
+    match claims.text("sub")? {
+        Some(subject) if subject.is_empty() || subject.len() > MAX_SUBJECT_LEN || !subject.is_ascii() => {
+            Err(Refusal::Subject)
+        }
+        subject => Ok(subject.map(str::to_owned)),
     }
 }
 

@@ -11,6 +11,7 @@ mod discovery;
 mod flavour;
 mod id_token;
 mod jwks;
+mod logout_token;
 mod renewal;
 mod userinfo;
 
@@ -28,7 +29,7 @@ use url::Url;
 
 use self::{
     cached::{Cached, back_off},
-    id_token::{Expectations, IdClaims, Occasion, Refusal},
+    id_token::{Expectations, IdClaims, MAX_AGE_AT_LOGIN, Occasion, Refusal},
     jwks::KeySet,
 };
 pub(super) use self::{
@@ -36,7 +37,8 @@ pub(super) use self::{
     flavour::{Flavour, Goodbye, Standard},
 };
 use super::{
-    AuthorizationRequest, AuthorizationResponse, Health, OpenError, Provider, ProviderError, Redeemed, Renewed, Tokens,
+    AuthorizationRequest, AuthorizationResponse, Farewell, Health, Message, OpenError, Provider, ProviderError,
+    Redeemed, Renewed, Tokens,
     oauth2::token::{TokenEndpoint, revoke},
     outgoing::{escaped, within},
     profile::{self, Claims},
@@ -152,26 +154,60 @@ impl<F: Flavour> Oidc<F> {
             .id_token
             .as_ref()
             .ok_or_else(|| ProviderError::Untrusted("the token answer has no ID token: is openid in scopes?".into()))?;
+        let expected = Expectations { access_token: Some(&tokens.access_token), ..self.expectations(occasion) };
+        let verdict =
+            self.with_keys(metadata, keys, |keys| id_token::validate(token.expose(), keys, &expected, now)).await?;
+        let claims = verdict.map_err(|refusal| ProviderError::Untrusted(format!("ID token: {refusal}")))?;
+        self.flavour.admit(&self.registration, &claims.all)?;
+        Ok(claims)
+    }
+
+    fn expectations<'a>(&'a self, occasion: Occasion<'a>) -> Expectations<'a> {
         let config = &self.registration.config;
-        let expected = Expectations {
+        Expectations {
             issuer: &self.issuer,
             other_issuers: self.flavour.other_issuers(),
             client_id: &config.client_id,
             trusted_audiences: &config.trusted_audiences,
             algorithms: &self.algorithms,
             client_secret: self.registration.secret.as_ref(),
-            access_token: Some(&tokens.access_token),
+            access_token: None,
             occasion,
-        };
-        let mut verdict = id_token::validate(token.expose(), &keys, &expected, now);
-        if verdict == Err(Refusal::UnknownKey) {
-            let fetch = KeySet::fetch(&self.registration.outgoing, &metadata.jwks);
-            let newer = self.keys.newer(&keys, fetch).await?;
-            verdict = id_token::validate(token.expose(), &newer, &expected, now);
         }
-        let claims = verdict.map_err(|refusal| ProviderError::Untrusted(format!("ID token: {refusal}")))?;
-        self.flavour.admit(&self.registration, &claims.all)?;
-        Ok(claims)
+    }
+
+    /// Checks with the keys that are known and, when the one wanted is not among them, once more with newer ones.
+    async fn with_keys<T>(
+        &self,
+        metadata: &Metadata,
+        keys: Arc<KeySet>,
+        check: impl Fn(&KeySet) -> Result<T, Refusal>,
+    ) -> Result<Result<T, Refusal>, ProviderError> {
+        match check(&keys) {
+            Err(Refusal::UnknownKey) => {
+                let fetch = KeySet::fetch(&self.registration.outgoing, &metadata.jwks);
+                Ok(check(&*self.keys.newer(&keys, fetch).await?))
+            }
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// A back-channel logout token (OpenID Connect Back-Channel Logout 1.0, 2.6).
+    async fn hear_in_time(&self, token: &str, now: Timestamp) -> Result<Farewell, ProviderError> {
+        let metadata = self.metadata().await?;
+        let keys = self.keys(&metadata).await?;
+        let expected = self.expectations(Occasion::Logout);
+        let verdict =
+            self.with_keys(&metadata, keys, |keys| logout_token::validate(token, keys, &expected, now)).await?;
+        let claims = verdict.map_err(|refusal| ProviderError::Untrusted(format!("logout token: {refusal}")))?;
+        Ok(Farewell {
+            issuer: Issuer::new(self.issuer.as_str()),
+            subject: claims.subject.map(Subject::new),
+            sid: claims.sid,
+            id: claims.jti,
+            // With leeway at both ends: no clock lets it in a second time.
+            heard_until: now.plus(MAX_AGE_AT_LOGIN * 2),
+        })
     }
 
     /// The userinfo claims, when the operator wants them or the ID token does not suffice.
@@ -274,6 +310,11 @@ impl<F: Flavour> Provider for Oidc<F> {
         let metadata = self.metadata().await.ok()?;
         let client_id = &self.registration.config.client_id;
         self.flavour.end_session_url(&metadata, &Goodbye { client_id, id_token, return_to, state })
+    }
+
+    async fn hear(&self, message: Message<'_>, now: Timestamp) -> Result<Farewell, ProviderError> {
+        let Message::LogoutToken(token) = message else { return Err(message.unheard()) };
+        within(self.registration.config.timeout, self.hear_in_time(token, now)).await
     }
 
     fn health(&self) -> Health {

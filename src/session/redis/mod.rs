@@ -30,7 +30,7 @@
 mod connect;
 mod script;
 #[cfg(test)]
-pub(super) mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -119,6 +119,7 @@ struct Families {
     login_steps: Family<Step, Counter>,
     login_failures: Family<Failure, Counter>,
     renewals: Family<Outcome, Counter>,
+    provider_logouts: Family<Outcome, Counter>,
     calls: Family<Call, Counter>,
     call_times: Family<CallTime, Histogram>,
     sessions_begun: Family<Provider, Counter>,
@@ -143,6 +144,7 @@ impl Metrics {
             login_steps: Family::default(),
             login_failures: Family::default(),
             renewals: Family::default(),
+            provider_logouts: Family::default(),
             calls: Family::default(),
             call_times: Family::new_with_constructor(|| Histogram::new(CALL_BOUNDS)),
             sessions_begun: Family::default(),
@@ -184,6 +186,12 @@ impl Metrics {
     pub fn renewal(&self, provider: &ProviderName, outcome: &'static str) {
         let labels = Outcome { provider: provider.to_string(), outcome };
         self.families.renewals.get_or_create(&labels).inc();
+    }
+
+    /// A provider has sent word that somebody is gone: `ended`, or a short stable word.
+    pub fn provider_logout(&self, provider: &ProviderName, outcome: &'static str) {
+        let labels = Outcome { provider: provider.to_string(), outcome };
+        self.families.provider_logouts.get_or_create(&labels).inc();
     }
 
     /// A call to the session store, the directory or a provider has ended: `ok`, or a short stable word.
@@ -247,6 +255,11 @@ impl Families {
         registry.register("login_steps", "Logins that came as far as this step", self.login_steps.clone());
         registry.register("login_failures", "Logins that failed", self.login_failures.clone());
         registry.register("renewals", "Renewals of sessions at their provider", self.renewals.clone());
+        registry.register(
+            "provider_logouts",
+            "Messages of providers that somebody is gone",
+            self.provider_logouts.clone(),
+        );
         registry.register("calls", "Calls to stores and providers", self.calls.clone());
         registry.register_with_unit(
             "call",
