@@ -29,6 +29,7 @@ use crate::{
         SessionId, Sessions, StoreError,
         cookie::Cookies,
         live::Live,
+        near::Held,
         streams::{OpenStream, Streams},
     },
     upstream::Upstream,
@@ -117,7 +118,7 @@ pub(crate) struct Seen {
     pub(crate) target: Option<Target>,
     /// The route's place in the configuration, from 0.
     pub(crate) route: Option<usize>,
-    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) live: Option<Held>,
     pub(crate) denial: Option<&'static str>,
     /// What another proxy asks about (`forward_auth`).
     pub(crate) about: Option<Target>,
@@ -153,7 +154,7 @@ pub(crate) enum Turned {
 /// Who asks: a live session, with the id that opened it.
 struct Person {
     id: SessionId,
-    live: Arc<Live>,
+    live: Held,
 }
 
 impl Gate {
@@ -274,18 +275,18 @@ impl Gate {
             return Ok(None);
         }
         let Some(id) = self.cookies.session_id(&parts.headers) else { return Ok(None) };
-        let (key, now) = (id.key(), self.clock.now());
-        let live = match self.sessions.cached(&key, now) {
+        let now = self.clock.now();
+        let live = match self.sessions.near(&worker.near, &id, now) {
             Some(live) => {
                 worker.metrics.cache_hit();
                 live
             }
             None => {
                 worker.metrics.cache_miss();
-                let sessions = self.sessions.clone();
+                let (sessions, key) = (self.sessions.clone(), id.key());
                 let loaded = worker.control.run(async move { sessions.load(&key).await }).await;
                 match loaded.unwrap_or_else(|| Err(StoreError::Unavailable("the control plane has stopped".into())))? {
-                    Some(live) => live,
+                    Some(live) => Held::new(live),
                     None => return Ok(None),
                 }
             }
@@ -295,10 +296,10 @@ impl Gate {
     }
 
     /// Renewal runs beside the request: the session serves while it is valid.
-    fn renew_if_due(&self, control: &Control, id: &SessionId, live: &Arc<Live>, now: Timestamp) {
+    fn renew_if_due(&self, control: &Control, id: &SessionId, live: &Held, now: Timestamp) {
         let login = self.site.login();
         if login.claim_renewal(live, now) {
-            let (login, id, live) = (login.clone(), id.clone(), live.clone());
+            let (login, id, live) = (login.clone(), id.clone(), live.shared().clone());
             control.start(async move {
                 login.renew(&id, &live).await;
             });

@@ -72,7 +72,8 @@ impl Login {
         let provider = self.provider(&ask.provider).ok_or_else(|| NotBegun::UnknownProvider(ask.provider.clone()))?;
         self.sessions.store().ping().await?;
         let now = self.clock.now();
-        let attempt = Attempt { link: ask.link, ..Attempt::begin(ask.provider.clone(), ask.return_to, ask.again, now) };
+        let mut attempt = Attempt::begin(ask.provider.clone(), ask.return_to, ask.again, now);
+        attempt.link = ask.link;
         let redirect_uri = self.redirect_uri(&ask.provider, visitor.base);
         let (state, nonce, verifier) = (attempt.state(), attempt.nonce(), attempt.pkce_verifier());
         let location = provider

@@ -16,6 +16,7 @@ pub mod cookie;
 pub mod embedded;
 pub mod lifetime;
 pub mod live;
+pub mod near;
 mod news;
 mod open;
 #[cfg(feature = "session-redis")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose, cache::SessionCache,
-    lifetime::Lifetime, live::Live,
+    lifetime::Lifetime, live::Live, near::{Held, Near},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -84,15 +84,31 @@ impl Sessions {
         &self.keys
     }
 
-    /// The cached session under `key`, if it is alive and the cache can be trusted. The data plane's only question:
-    /// no store call, no waiting.
-    pub fn cached(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<Live>> {
-        let live = self.cache.get(key)?;
-        if !live.is_alive(now) {
-            return None;
+    /// The session of `id`, from the worker's window or the cache, if it is alive and the cache can be trusted. The data
+    /// plane's only question: no store call, no waiting, and mostly no lock.
+    pub fn near(&self, near: &Near, id: &SessionId, now: Timestamp) -> Option<Held> {
+        let held = match near.get(id, &self.cache) {
+            Some(held) => held,
+            None => {
+                let (live, stamp) = self.cache.get_stamped(&id.key())?;
+                near.put(id, live, stamp)
+            }
+        };
+        self.in_use(&held, now).then_some(held)
+    }
+
+    /// The cached session under `key`, likewise.
+    fn cached(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<Live>> {
+        self.cache.get(key).filter(|live| self.in_use(live, now))
+    }
+
+    /// Notes that a session is used, if it is alive.
+    fn in_use(&self, live: &Live, now: Timestamp) -> bool {
+        let alive = live.is_alive(now);
+        if alive {
+            self.note_use(live, now);
         }
-        self.note_use(&live, now);
-        Some(live)
+        alive
     }
 
     /// The session under `key`, from the cache or the store.
