@@ -44,7 +44,7 @@ pub struct SessionCache<T> {
 }
 
 /// The right to insert what a load brings. Made before the load starts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "insert what was loaded with it"]
 pub struct Loading {
     key: SessionKey,
@@ -118,6 +118,11 @@ impl<T> SessionCache<T> {
     /// To be called before the store is asked for `key`.
     pub fn begin_load(&self, key: &SessionKey) -> Loading {
         Loading { key: *key, generation: self.shard(key).1.generation.load(Ordering::Acquire) }
+    }
+
+    /// True while what the load brings may be kept.
+    pub(super) fn is_under_way(&self, loading: &Loading) -> bool {
+        self.shard(&loading.key).1.generation.load(Ordering::Acquire) == loading.generation
     }
 
     /// Keeps what a load brought. False, and not kept, when something was forgotten since the load began: what was

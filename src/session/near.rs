@@ -10,7 +10,7 @@
 //! An entry is found by bits of the id and taken only when all 256 are equal, compared in constant time: what an answer
 //! takes tells a guesser nothing. It is a window, not a cache: an id has one place, and the last one there stays.
 
-use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
+use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc, time::Duration};
 
 use subtle::ConstantTimeEq as _;
 
@@ -19,9 +19,13 @@ use super::{
     cache::{SessionCache, Stamp},
     live::Live,
 };
+use crate::clock::Timestamp;
 
 /// Places in the window: sessions in use on one worker within moments. A power of two.
 const PLACES: usize = 4096;
+
+/// How long it is remembered that there is no such session.
+const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// A live session in use on one worker: counted there alone.
 #[derive(Debug, Clone)]
@@ -54,8 +58,24 @@ pub struct Near {
 
 struct Place {
     id: SessionId,
-    stamp: Stamp,
-    held: Held,
+    kept: Kept,
+}
+
+enum Kept {
+    /// As good as its stamp.
+    Held(Held, Stamp),
+    /// The store had no such session. A fresh id is never one that was asked for before, so it will not have it later
+    /// either; the end is there for a store that lost its memory and gets it back.
+    Absent { until: Timestamp },
+}
+
+/// What the window knows of an id.
+#[derive(Debug)]
+pub enum Known {
+    /// It is this session.
+    Session(Held),
+    /// It is none.
+    Nobody,
 }
 
 impl Near {
@@ -65,26 +85,41 @@ impl Near {
         Self { places: RefCell::default() }
     }
 
-    /// The session of `id`, if it was seen here and is still what `cache` holds.
-    pub(super) fn get(&self, id: &SessionId, cache: &SessionCache<Live>) -> Option<Held> {
+    /// What is known of `id`, if it was seen here: a session only if it is still what `cache` holds.
+    pub(super) fn get(&self, id: &SessionId, cache: &SessionCache<Live>, now: Timestamp) -> Option<Known> {
         let places = self.places.borrow();
         let place = places.get(index(id))?.as_ref()?;
-        let same = bool::from(place.id.bytes().ct_eq(id.bytes()));
-        (same && cache.is_current(place.stamp)).then(|| place.held.clone())
+        if !bool::from(place.id.bytes().ct_eq(id.bytes())) {
+            return None;
+        }
+        match &place.kept {
+            Kept::Held(held, stamp) => cache.is_current(*stamp).then(|| Known::Session(held.clone())),
+            Kept::Absent { until } => (now < *until).then_some(Known::Nobody),
+        }
     }
 
     /// Keeps what `cache` gave.
     pub(super) fn put(&self, id: &SessionId, live: Arc<Live>, stamp: Stamp) -> Held {
         let held = Held::new(live);
+        self.keep(id, Kept::Held(held.clone(), stamp));
+        held
+    }
+
+    /// Keeps that the store has no session of `id`: a browser with an old cookie makes many requests, and none need ask
+    /// again. Guessers put out one another.
+    pub fn put_nobody(&self, id: &SessionId, now: Timestamp) {
+        self.keep(id, Kept::Absent { until: now.plus(ABSENT_FOR) });
+    }
+
+    fn keep(&self, id: &SessionId, kept: Kept) {
         let mut places = self.places.borrow_mut();
         if places.is_empty() {
             // Only now: a gateway without sessions needs no window.
             places.resize_with(PLACES, || None);
         }
         if let Some(place) = places.get_mut(index(id)) {
-            *place = Some(Place { id: id.clone(), stamp, held: held.clone() });
+            *place = Some(Place { id: id.clone(), kept });
         }
-        held
     }
 }
 
@@ -103,10 +138,7 @@ fn index(id: &SessionId) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        session::{Change, Session, Stored},
-    };
+    use crate::session::{Change, Session, Stored};
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
@@ -133,7 +165,7 @@ mod tests {
         cache.insert(cache.begin_load(&id.key()), live(&id));
         let (live, stamp) = cache.get_stamped(&id.key()).unwrap();
         near.put(&id, live, stamp);
-        assert!(near.get(&id, cache).is_some());
+        assert!(matches!(near.get(&id, cache, NOW), Some(Known::Session(_))));
         id
     }
 
@@ -142,7 +174,7 @@ mod tests {
         let (cache, near) = (trusted(), Near::new());
         let id = seen(&cache, &near);
         cache.apply(Change::One(id.key()), NOW);
-        assert!(near.get(&id, &cache).is_none());
+        assert!(near.get(&id, &cache, NOW).is_none());
     }
 
     #[test]
@@ -150,9 +182,9 @@ mod tests {
         let (cache, near) = (trusted(), Near::new());
         let id = seen(&cache, &near);
         cache.apply(Change::Missed, NOW);
-        assert!(near.get(&id, &cache).is_none());
+        assert!(near.get(&id, &cache, NOW).is_none());
         cache.apply(Change::Watching, NOW);
-        assert!(near.get(&id, &cache).is_none());
+        assert!(near.get(&id, &cache, NOW).is_none());
     }
 
     #[test]
@@ -165,6 +197,16 @@ mod tests {
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let twin = SessionId::parse(text.as_bytes()).unwrap();
         assert_eq!(index(&twin), index(&id));
-        assert!(near.get(&twin, &cache).is_none());
+        assert!(near.get(&twin, &cache, NOW).is_none());
+    }
+
+    #[test]
+    fn nobody_is_remembered_for_a_moment_and_a_session_is_never_taken_for_nobody() {
+        let (cache, near) = (trusted(), Near::new());
+        let id = SessionId::fresh();
+        near.put_nobody(&id, NOW);
+        assert!(matches!(near.get(&id, &cache, NOW), Some(Known::Nobody)));
+        assert!(near.get(&id, &cache, NOW.plus(ABSENT_FOR)).is_none());
+        assert!(near.get(&SessionId::fresh(), &cache, NOW).is_none());
     }
 }

@@ -17,6 +17,7 @@ use super::{
     connect::Purpose,
     error::UpstreamError,
     http1::{self, Connection},
+    lines::Lines,
     pool::{Lane, Need, Pool, Shared, Way},
     progress::Progress,
     target::Target,
@@ -27,8 +28,10 @@ use crate::{
 };
 
 /// What differs from request to request.
-#[derive(Debug, Clone, Default)]
-pub struct SendOptions {
+#[derive(Debug, Clone)]
+pub struct SendOptions<'a> {
+    /// Fields beside the request's own; none of them stands there.
+    pub lines: [&'a Lines; 2],
     /// Hash of the account, for sticky upstreams.
     pub affinity: Option<u64>,
     /// The request may become a WebSocket: a connection of its own, HTTP/1.1, and 101 is an answer.
@@ -37,6 +40,12 @@ pub struct SendOptions {
     pub first_byte_timeout: Option<Duration>,
     /// Where the request's body notes that it moves; the wait for the response counts from its last byte.
     pub progress: Option<Arc<Progress>>,
+}
+
+impl Default for SendOptions<'_> {
+    fn default() -> Self {
+        Self { lines: [Lines::NONE; 2], affinity: None, upgrade: false, first_byte_timeout: None, progress: None }
+    }
 }
 
 /// Sends `request` to a target of `upstream` and returns the response once its head is there.
@@ -50,7 +59,7 @@ pub async fn send(
     pool: &Rc<Pool>,
     upstream: &Arc<Upstream>,
     request: Request<Body>,
-    options: &SendOptions,
+    options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let lanes = pool.lanes(upstream);
     let mut retries = upstream.config.retries;
@@ -94,7 +103,7 @@ struct Attempt<'a> {
     target: &'a Target,
     index: usize,
     lane: &'a Lane,
-    options: &'a SendOptions,
+    options: &'a SendOptions<'a>,
     may_repeat: bool,
     fresh: bool,
 }
@@ -167,7 +176,7 @@ impl Attempt<'_> {
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
         let reused = connection.is_reused();
-        let sent = self.within_time(http1::send(connection, request)).await.map_err(Failed::for_good)?;
+        let sent = self.within_time(http1::send(connection, request, self.options.lines)).await.map_err(Failed::for_good)?;
         let answered = sent.map_err(|failure| self.sort(failure, reused))?;
         check(answered.head.status, self.options.upgrade).map_err(Failed::for_good)?;
         Ok(match answered.switches {
@@ -190,12 +199,17 @@ impl Attempt<'_> {
     async fn over_multiplexed(
         &self,
         mut shared: Shared,
-        request: Request<Body>,
+        mut request: Request<Body>,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
+        self.options.lines.iter().for_each(|lines| lines.insert_into(request.headers_mut()));
         let sent = self.within_time(shared.sender.try_send_request(request)).await.map_err(Failed::for_good)?;
         let response = sent.map_err(|mut failure| {
-            let again = failure.take_message();
+            let again = failure.take_message().map(|mut request| {
+                // The next way may be HTTP/1, which writes them by itself.
+                self.options.lines.iter().for_each(|lines| lines.remove_from(request.headers_mut()));
+                request
+            });
             let unsent = again.is_some();
             if unsent {
                 self.lane.retire(&shared);

@@ -34,6 +34,7 @@ pub(super) async fn forward(
     let mut request = request;
     let downstream = hyper::upgrade::on(&mut request);
     let options = SendOptions {
+        lines: passage.lines,
         affinity: passage.affinity,
         upgrade: true,
         first_byte_timeout: *first_byte_timeout,
@@ -88,7 +89,7 @@ async fn send(
     to: &Arc<Upstream>,
     request: Request<Body>,
     passage: &Passage<'_>,
-    options: &SendOptions,
+    options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let (parts, _no_body) = request.into_parts();
     let mut request = message::request(parts, Body::Empty, passage.hop, false);

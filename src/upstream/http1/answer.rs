@@ -1,6 +1,6 @@
 //! Reading the head of an answer. Pure: bytes in, a response without its body out.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header::CONNECTION, response};
 
 use crate::server::strict::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, trim};
@@ -71,50 +71,44 @@ impl HeadReader {
     }
 }
 
-/// Reads a whole head, line by line, under the strict reader's rules.
-fn read_head(
-    head: Bytes,
-    asked: Asked,
-    limits: &HeadLimits,
-) -> Result<(response::Parts, BodyFraming), Violation> {
+/// Reads a whole head, line by line, under the strict reader's rules. The values share its buffer.
+fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response::Parts, BodyFraming), Violation> {
     let mut rules = MessageHead::default();
-    let mut rest = head.clone();
+    let mut rest: &[u8] = &head;
     let status_line = next_line(&mut rest)?;
-    rules.status_line(&status_line)?;
-    let mut headers = HeaderMap::with_capacity(USUAL_FIELDS);
+    rules.status_line(status_line)?;
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.headers.reserve(USUAL_FIELDS);
     loop {
         let line = next_line(&mut rest)?;
         if line.is_empty() {
             break;
         }
-        rules.field(&line, limits)?;
-        let (name, value) = field(&line)?;
-        headers.append(name, value);
+        rules.field(line, limits)?;
+        let (name, value) = field(line, &head)?;
+        parts.headers.append(name, value);
     }
-    let framing = rules.end(asked)?;
-    let mut parts = http::Response::new(()).into_parts().0;
     let code = status_line.get(9..12).ok_or(Violation::StartLine)?;
     parts.status = StatusCode::from_bytes(code).map_err(|_| Violation::StartLine)?;
     parts.version = if status_line.starts_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
-    parts.headers = headers;
-    Ok((parts, framing))
+    Ok((parts, rules.end(asked)?))
 }
 
-/// Takes a line off the front; it shares the head's buffer.
-fn next_line(rest: &mut Bytes) -> Result<Bytes, Violation> {
+/// Takes a line off the front.
+fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Violation> {
     let newline = memchr::memchr(b'\n', rest).ok_or(Violation::StartLine)?;
-    let length = newline.checked_sub(1).filter(|end| rest.get(*end) == Some(&b'\r')).ok_or(Violation::BareLf)?;
-    let line = rest.split_to(length);
-    rest.advance(2);
-    Ok(line)
+    let (line, after) = rest.split_at_checked(newline + 1).ok_or(Violation::StartLine)?;
+    *rest = after;
+    line.strip_suffix(b"\r\n").ok_or(Violation::BareLf)
 }
 
-/// The name and value of a line that the rules have passed.
-fn field(line: &Bytes) -> Result<(HeaderName, HeaderValue), Violation> {
+/// The name and value of a line of `head` that the rules have passed.
+fn field(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), Violation> {
     let colon = memchr::memchr(b':', line).ok_or(Violation::FieldName)?;
-    let name = HeaderName::from_bytes(line.get(..colon).unwrap_or_default()).map_err(|_| Violation::FieldName)?;
-    let value = trim(line.get(colon + 1..).unwrap_or_default());
-    let value = HeaderValue::from_maybe_shared(line.slice_ref(value)).map_err(|_| Violation::Control)?;
+    let (name, value) = line.split_at_checked(colon).ok_or(Violation::FieldName)?;
+    let name = HeaderName::from_bytes(name).map_err(|_| Violation::FieldName)?;
+    let value = trim(value.get(1..).unwrap_or_default());
+    let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Violation::Control)?;
     Ok((name, value))
 }
 
@@ -133,14 +127,11 @@ fn keeps_alive(head: &response::Parts, framing: BodyFraming) -> bool {
 
 /// Reads the trailer section of a chunked body, which the decoder has passed.
 pub(super) fn trailers(section: &[u8]) -> Result<HeaderMap, Violation> {
-    let mut rest = Bytes::copy_from_slice(section);
+    let section = Bytes::copy_from_slice(section);
+    let mut rest: &[u8] = &section;
     let mut trailers = HeaderMap::new();
     while !rest.is_empty() {
-        let line = next_line(&mut rest)?;
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = field(&line)?;
+        let (name, value) = field(next_line(&mut rest)?, &section)?;
         trailers.append(name, value);
     }
     Ok(trailers)

@@ -7,7 +7,10 @@ use http::{
 };
 use http_body::Body as _;
 
-use crate::body::{Body, BodyError};
+use crate::{
+    body::{Body, BodyError},
+    upstream::lines::Lines,
+};
 
 /// How the length of the request's body is told (RFC 9112, 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Framing {
 }
 
 /// Writes the head: request line, fields, framing, empty line. Every part is of a type that cannot hold a line end.
-pub(super) fn head(parts: &request::Parts, framing: Framing, out: &mut BytesMut) {
+pub(super) fn head(parts: &request::Parts, lines: [&Lines; 2], framing: Framing, out: &mut BytesMut) {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     put(out, &[parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
     for (name, value) in &parts.headers {
@@ -77,6 +80,7 @@ pub(super) fn head(parts: &request::Parts, framing: Framing, out: &mut BytesMut)
             put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
     }
+    put(out, &lines.map(Lines::bytes));
     match framing {
         Framing::None => out.put_slice(b"\r\n"),
         Framing::Length(length) => out.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes()),
@@ -98,7 +102,9 @@ mod tests {
 
     fn written(request: request::Builder, framing: Framing) -> String {
         let mut out = BytesMut::new();
-        head(&request.body(()).unwrap().into_parts().0, framing, &mut out);
+        let mut lines = Lines::default();
+        lines.put(&http::header::FROM, &http::HeaderValue::from_static("us"));
+        head(&request.body(()).unwrap().into_parts().0, [&lines, Lines::NONE], framing, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -107,10 +113,10 @@ mod tests {
         let request = || Request::put("/a%20b?c=d").header("Host", "app").header("x-two", "1").header("x-two", "2");
         assert_eq!(
             written(request(), Framing::None),
-            "PUT /a%20b?c=d HTTP/1.1\r\nhost: app\r\nx-two: 1\r\nx-two: 2\r\n\r\n"
+            "PUT /a%20b?c=d HTTP/1.1\r\nhost: app\r\nx-two: 1\r\nx-two: 2\r\nfrom: us\r\n\r\n"
         );
-        assert!(written(request(), Framing::Length(7)).ends_with("x-two: 2\r\ncontent-length: 7\r\n\r\n"));
-        assert!(written(request(), Framing::Chunked).ends_with("x-two: 2\r\ntransfer-encoding: chunked\r\n\r\n"));
+        assert!(written(request(), Framing::Length(7)).ends_with("from: us\r\ncontent-length: 7\r\n\r\n"));
+        assert!(written(request(), Framing::Chunked).ends_with("from: us\r\ntransfer-encoding: chunked\r\n\r\n"));
     }
 
     #[test]
@@ -120,9 +126,9 @@ mod tests {
             request.header("transfer-encoding", "gzip, chunked")
         };
         for (framing, expected) in [
-            (Framing::None, "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"),
-            (Framing::Length(3), "POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\n"),
-            (Framing::Chunked, "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"),
+            (Framing::None, "POST / HTTP/1.1\r\ncontent-length: 0\r\nfrom: us\r\n\r\n"),
+            (Framing::Length(3), "POST / HTTP/1.1\r\nfrom: us\r\ncontent-length: 3\r\n\r\n"),
+            (Framing::Chunked, "POST / HTTP/1.1\r\nfrom: us\r\ntransfer-encoding: chunked\r\n\r\n"),
         ] {
             assert_eq!(written(request(), framing), expected);
         }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     server::strict::{BodyFraming, Violation},
-    upstream::error::UpstreamError,
+    upstream::{error::UpstreamError, lines::Lines},
 };
 
 /// An exchange whose answer's head has come. Dropping it closes the connection, whatever is under way.
@@ -75,16 +75,17 @@ enum Broken {
     Body(BodyError),
 }
 
-/// Sends `request` and waits for the head of the answer.
+/// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer.
 pub(in crate::upstream) async fn send(
     connection: Box<Connection>,
     request: Request<Body>,
+    lines: [&Lines; 2],
 ) -> Result<Answered, Failure> {
     let (parts, body) = request.into_parts();
     let framing = Framing::of(&body);
     let mut reader = HeadReader::new(parts.method == http::Method::HEAD, connection.buffer_bytes);
     let mut wire = Wire::new(connection);
-    encode::head(&parts, framing, wire.outgoing());
+    encode::head(&parts, lines, framing, wire.outgoing());
     let upload = (framing != Framing::None).then_some(Upload { body, framing, untouched: true });
     let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
     match poll_fn(|cx| exchange.poll_head(cx, &mut reader)).await {
