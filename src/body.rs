@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 pub enum BodyError {
     /// The connection it came from failed or was closed.
     #[error("the body was cut off")]
-    Cut(#[source] hyper::Error),
+    Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is larger than the route allows.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -66,7 +66,7 @@ impl HttpBody for Body {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Cut),
+            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| BodyError::Cut(error.into())),
             Self::Boxed(boxed) => Pin::new(boxed).poll_frame(cx),
         }
     }

@@ -125,7 +125,7 @@ impl Source {
 pub const BUILT_IN_SETS: [&str; 5] = ["default", "oauth2-proxy", "x-auth-request", "remote-user", "none"];
 
 /// Fields that an identity header must never be named after: framing, routing, hop-by-hop and what we set ourselves.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 17] = [
     "connection",
     "content-length",
     "content-type",
@@ -137,20 +137,28 @@ const RESERVED: [&str; 14] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-forwarded-access-token",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-id-token",
+    "x-forwarded-port",
     "x-forwarded-proto",
 ];
 
 fn own_set_problems(headers: &Headers) -> Vec<String> {
     let mut found = Vec::new();
+    let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let assertion = fold(&headers.assertion_header);
     for (set, lines) in &headers.set {
         if BUILT_IN_SETS.contains(&set.as_str()) {
             found.push(format!("\"{set}\" is a built-in set; choose another name"));
         }
         let mut seen = std::collections::BTreeSet::new();
         for (name, source) in lines {
-            let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
+            let folded = fold(name);
+            if folded == assertion {
+                found.push(format!("{set}: \"{}\" is where assertions are sent", name.escape_debug()));
+            }
             if !seen.insert(folded.clone()) {
                 found.push(format!("{set}: \"{}\" and another name are one header to many apps", name.escape_debug()));
             }
@@ -163,7 +171,7 @@ fn own_set_problems(headers: &Headers) -> Vec<String> {
         }
     }
     for name in &headers.strip {
-        let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
+        let folded = fold(name);
         if http::HeaderName::try_from(name).is_err() || RESERVED.contains(&folded.as_str()) {
             found.push(format!("strip: \"{}\" cannot be removed", name.escape_debug()));
         }

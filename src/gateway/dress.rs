@@ -1,11 +1,15 @@
-//! Dressing a request: the session's ready header values are copied on.
+//! Dressing a request: the session's ready lines go out with it.
 //!
-//! Values are made once per session and generation of configuration and kept beside the cached session; a request copies
-//! reference-counted bytes.
+//! They are made once per session and generation of configuration and kept beside the cached session as the very bytes
+//! an app is sent. No name in them can stand in the request too: all of them were stripped, and the configuration's
+//! checks see to it that no two sources of lines share a name.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     Gate, Person,
@@ -14,13 +18,13 @@ use super::{
     route::Route,
     target::{Host, Target},
 };
-use crate::session::Session;
+use crate::{session::Session, upstream::Lines};
 
 /// What was made for a session, kept beside it.
 #[derive(Debug)]
 pub(super) struct Wardrobe {
     generation: u64,
-    sets: Vec<OnceLock<Rendered>>,
+    sets: Vec<OnceLock<Lines>>,
     tokens: OnceLock<(Rendered, Rendered)>,
     assertions: Kept,
     introduction: OnceLock<HeaderMap>,
@@ -39,48 +43,47 @@ impl Wardrobe {
 }
 
 impl Gate {
-    /// Puts on what the route sends of this person.
-    pub(super) fn dress(
+    /// What the route sends of this person.
+    pub(super) fn dress<'p>(
         &self,
         route: &Route,
-        person: &Person,
+        person: &'p Person,
         target: &Target,
-        headers: &mut HeaderMap,
-    ) -> Result<(), KeyError> {
-        let session = person.live.session();
+    ) -> Result<Cow<'p, Lines>, KeyError> {
         match person.live.keep(|| Wardrobe::new(self)) {
-            Some(kept) if kept.generation == self.generation => {
-                self.dress_from(kept, route, person, session, target, headers)
-            }
+            Some(kept) if kept.generation == self.generation => self.dress_from(kept, route, person, target),
             // The configuration has changed since: the cache is being emptied, and this one request makes its own.
-            _ => self.dress_from(&Wardrobe::new(self), route, person, session, target, headers),
+            _ => {
+                let own = Wardrobe::new(self);
+                self.dress_from(&own, route, person, target).map(|lines| Cow::Owned(lines.into_owned()))
+            }
         }
     }
 
-    fn dress_from(
+    fn dress_from<'w>(
         &self,
-        kept: &Wardrobe,
+        kept: &'w Wardrobe,
         route: &Route,
         person: &Person,
-        session: &Session,
         target: &Target,
-        headers: &mut HeaderMap,
-    ) -> Result<(), KeyError> {
-        let render = || self.plan.render(session.into(), route.headers);
-        match kept.sets.get(route.headers.index()) {
-            Some(set) => enrich::apply(headers, set.get_or_init(render)),
-            None => enrich::apply(headers, &render()),
-        }
+    ) -> Result<Cow<'w, Lines>, KeyError> {
+        let session = person.live.session();
+        let render = || lines(&self.plan.render(session.into(), route.headers));
+        let mut lines = match kept.sets.get(route.headers.index()) {
+            Some(set) => Cow::Borrowed(set.get_or_init(render)),
+            None => Cow::Owned(render()),
+        };
         if route.pass_access_token || route.pass_id_token {
             let (access, id) = kept.tokens.get_or_init(|| self.tokens(person, session));
-            enrich::apply(headers, if route.pass_access_token { access } else { &[] });
-            enrich::apply(headers, if route.pass_id_token { id } else { &[] });
+            let passed = [(route.pass_access_token, access), (route.pass_id_token, id)];
+            let passed = passed.into_iter().filter(|(passes, _)| *passes).flat_map(|(_, token)| token);
+            passed.for_each(|(name, value)| lines.to_mut().put(name, value));
         }
         if route.assertion {
             let audience = self.audience_of(route.assertion_audience.as_ref(), Some(target));
-            headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, audience, session)?);
+            lines.to_mut().put(self.plan.assertion_header(), &self.assertion(kept, audience, session)?);
         }
-        Ok(())
+        Ok(lines)
     }
 
     /// The headers by which another proxy is told who it is: all names of its set, also those without a value. An
@@ -136,4 +139,8 @@ impl Gate {
     fn assertion(&self, kept: &Wardrobe, audience: Arc<str>, session: &Session) -> Result<HeaderValue, KeyError> {
         kept.assertions.value(&self.asserter, session.into(), &audience, session.ends_at, self.clock.now())
     }
+}
+
+fn lines(rendered: &[(HeaderName, HeaderValue)]) -> Lines {
+    rendered.iter().map(|(name, value)| (name, value)).collect()
 }

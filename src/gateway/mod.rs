@@ -29,11 +29,13 @@ use crate::{
         SessionId, Sessions, StoreError,
         cookie::Cookies,
         live::Live,
+        near::{Held, Known},
         streams::{OpenStream, Streams},
     },
-    upstream::Upstream,
+    upstream::{Lines, Upstream},
 };
 
+mod acquaintance;
 pub mod assertion;
 pub mod control;
 mod dress;
@@ -47,6 +49,7 @@ pub mod route;
 pub mod target;
 mod worker;
 
+use acquaintance::Acquaintance;
 use assertion::{Asserter, KeyError};
 use control::Control;
 use enrich::HeaderPlan;
@@ -117,7 +120,7 @@ pub(crate) struct Seen {
     pub(crate) target: Option<Target>,
     /// The route's place in the configuration, from 0.
     pub(crate) route: Option<usize>,
-    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) live: Option<Held>,
     pub(crate) denial: Option<&'static str>,
     /// What another proxy asks about (`forward_auth`).
     pub(crate) about: Option<Target>,
@@ -153,7 +156,7 @@ pub(crate) enum Turned {
 /// Who asks: a live session, with the id that opened it.
 struct Person {
     id: SessionId,
-    live: Arc<Live>,
+    live: Held,
 }
 
 impl Gate {
@@ -167,9 +170,9 @@ impl Gate {
     ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
         let (mut parts, body) = request.into_parts();
         // Who calls is read first, while what a trusted proxy told is still there.
-        let caller = self.caller(connection);
-        let peer = caller.peer(&parts.headers);
-        let question = self.question(&parts, caller.is_trusted(), peer.scheme);
+        let acquaintance = self.acquaintance(connection);
+        let peer = acquaintance.caller().peer(&parts.headers);
+        let question = self.question(&parts, acquaintance.caller().is_trusted(), peer.scheme);
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
         self.plan.strip(&mut parts.headers);
         let target = match Target::parse(Line::from(&parts), &peer, &self.known) {
@@ -198,13 +201,21 @@ impl Gate {
             Ok(permit) => permit,
             Err(turned) => return self.turn_away(worker, turned, parts, peer, target).await,
         };
-        self.forward(worker, route, permit, person, parts, body, peer, target, connection).await
+        self.forward(worker, route, permit, person, parts, body, peer, target, connection, &acquaintance).await
     }
 
-    /// What is known of whoever is at the other end of the connection.
-    fn caller(&self, connection: &Connection) -> Caller {
-        let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        Caller::new(connection.client().map(|address| address.ip()), scheme, &self.trusted)
+    /// What is known of whoever is at the other end of the connection; found out once.
+    fn acquaintance(&self, connection: &Connection) -> Rc<Acquaintance> {
+        let make = || {
+            let scheme = if connection.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            let address = connection.client().map(|address| address.ip());
+            Rc::new(Acquaintance::new(self.generation, Caller::new(address, scheme, &self.trusted)))
+        };
+        match connection.keep(make) {
+            Some(known) if known.generation() == self.generation => Rc::clone(known),
+            // The configuration has changed since it connected.
+            _ => make(),
+        }
     }
 
     /// The path below our own prefix, when the target is one of our own pages.
@@ -274,19 +285,23 @@ impl Gate {
             return Ok(None);
         }
         let Some(id) = self.cookies.session_id(&parts.headers) else { return Ok(None) };
-        let (key, now) = (id.key(), self.clock.now());
-        let live = match self.sessions.cached(&key, now) {
-            Some(live) => {
+        let now = self.clock.now();
+        let live = match self.sessions.near(&worker.near, &id, now) {
+            Some(Known::Session(live)) => {
                 worker.metrics.cache_hit();
                 live
             }
+            Some(Known::Nobody) => return Ok(None),
             None => {
                 worker.metrics.cache_miss();
-                let sessions = self.sessions.clone();
+                let (sessions, key) = (self.sessions.clone(), id.key());
                 let loaded = worker.control.run(async move { sessions.load(&key).await }).await;
                 match loaded.unwrap_or_else(|| Err(StoreError::Unavailable("the control plane has stopped".into())))? {
-                    Some(live) => live,
-                    None => return Ok(None),
+                    Some(live) => Held::new(live),
+                    None => {
+                        worker.near.put_nobody(&id, now);
+                        return Ok(None);
+                    }
                 }
             }
         };
@@ -295,10 +310,10 @@ impl Gate {
     }
 
     /// Renewal runs beside the request: the session serves while it is valid.
-    fn renew_if_due(&self, control: &Control, id: &SessionId, live: &Arc<Live>, now: Timestamp) {
+    fn renew_if_due(&self, control: &Control, id: &SessionId, live: &Held, now: Timestamp) {
         let login = self.site.login();
         if login.claim_renewal(live, now) {
-            let (login, id, live) = (login.clone(), id.clone(), live.clone());
+            let (login, id, live) = (login.clone(), id.clone(), live.shared().clone());
             control.start(async move {
                 login.renew(&id, &live).await;
             });
@@ -374,6 +389,7 @@ impl Gate {
         peer: &Peer,
         target: &Target,
         connection: &Rc<Connection>,
+        acquaintance: &Acquaintance,
     ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
         let Some(leading) = self.leading.get(route.number - 1) else {
             return Err((Turned::Route(NoRoute::NotFound), Box::new(parts)));
@@ -381,23 +397,23 @@ impl Gate {
         // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
         let hop = hygiene::strip_hop_by_hop(&mut parts.headers);
         self.cookies.remove(&mut parts.headers);
-        peer.write(target, &mut parts.headers);
         if let Some(host) = target.host() {
             parts.headers.insert(header::HOST, host.authority().clone());
         }
         let person = person.filter(|_| permit.is_personal());
-        if let Some(person) = &person
-            && let Err(error) = self.dress(route, person, target, &mut parts.headers)
-        {
-            return Err((Turned::Assertion(error), Box::new(parts)));
-        }
+        let dress = match person.as_ref().map(|person| self.dress(route, person, target)).transpose() {
+            Ok(dress) => dress,
+            Err(error) => return Err((Turned::Assertion(error), Box::new(parts))),
+        };
+        let from = acquaintance.lines(peer, target);
         parts.uri = route.upstream_target(target).into();
         let stream = person.as_ref().and_then(|person| self.stream(person, &parts, hop.wants_websocket()));
         let passage = Passage {
             upstream: &leading.upstream,
             settings: &leading.settings,
             hop,
-            affinity: person.as_ref().map(|person| affinity(&person.live)),
+            lines: [&from, dress.as_deref().unwrap_or(Lines::NONE)],
+            affinity: person.as_ref().filter(|_| leading.upstream.is_sticky()).map(|person| affinity(&person.live)),
             cancel: stream.as_ref().map_or(&worker.never, |stream| stream.ended()),
             keep: Keep { stream: stream.clone(), connection: hop.wants_websocket().then(|| connection.clone()) },
         };

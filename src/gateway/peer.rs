@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::target::{Host, Target};
 use crate::config::forwarded::{Believe, Forwarded};
+use crate::upstream::Lines;
 
 /// The scheme the person's browser used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,23 +164,23 @@ pub(super) const FAMILY: [&str; 9] = [
 pub(super) const FAMILY_PREFIXES: [&str; 2] = ["x-forwarded-", "x-original-"];
 
 impl Peer {
-    /// Writes X-Forwarded-For, -Proto, -Host and -Port for the upstream. What was there before is gone or replaced.
-    pub fn write(&self, target: &Target, headers: &mut HeaderMap) {
-        match &self.address_value {
-            Some(address) => headers.insert(X_FORWARDED_FOR, address.clone()),
-            None => headers.remove(X_FORWARDED_FOR),
-        };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
-        match target.host() {
-            Some(host) => headers.insert(X_FORWARDED_HOST, host.authority().clone()),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
+    /// X-Forwarded-For, -Proto, -Host and -Port for the upstream. What a client wrote there was stripped.
+    pub fn lines(&self, target: &Target) -> Lines {
+        let mut lines = Lines::default();
+        if let Some(address) = &self.address_value {
+            lines.put(&X_FORWARDED_FOR, address);
+        }
+        lines.put(&X_FORWARDED_PROTO, &HeaderValue::from_static(self.scheme.as_str()));
+        if let Some(host) = target.host() {
+            lines.put(&X_FORWARDED_HOST, host.authority());
+        }
         let port = match (target.host().and_then(Host::port), self.scheme) {
             (None | Some(80), Scheme::Http) => HeaderValue::from_static("80"),
             (None | Some(443), Scheme::Https) => HeaderValue::from_static("443"),
             (Some(port), _) => HeaderValue::from(port),
         };
-        headers.insert(X_FORWARDED_PORT, port);
+        lines.put(&X_FORWARDED_PORT, &port);
+        lines
     }
 }
 

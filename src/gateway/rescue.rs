@@ -32,21 +32,19 @@ pub(super) struct Asker {
 }
 
 /// The fields that tell a page load from a call, and the language.
-const TELLING: fn() -> [HeaderName; 5] = || {
-    [
-        header::ACCEPT,
-        header::ACCEPT_LANGUAGE,
-        HeaderName::from_static("sec-fetch-mode"),
-        HeaderName::from_static("sec-fetch-dest"),
-        HeaderName::from_static("x-requested-with"),
-    ]
-};
+static TELLING: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("x-requested-with"),
+];
 
 impl Asker {
     pub(super) fn of(parts: &Parts, forced: Intercept) -> Self {
         Self {
             method: parts.method.clone(),
-            headers: TELLING().map(|name| parts.headers.get(name).cloned()),
+            headers: TELLING.each_ref().map(|name| parts.headers.get(name).cloned()),
             websocket: parts.headers.contains_key(header::UPGRADE),
             forced,
         }
@@ -56,7 +54,7 @@ impl Asker {
     pub(super) fn into_parts(self) -> Box<Parts> {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.method;
-        for (name, value) in TELLING().into_iter().zip(self.headers) {
+        for (name, value) in TELLING.iter().zip(self.headers) {
             if let Some(value) = value {
                 parts.headers.insert(name, value);
             }

@@ -1,7 +1,7 @@
 //! One thread's handler: the steps, and what is counted and written down about each request.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use crate::{
     body::Body,
     secret,
     server::{Connection, Handler},
+    session::near::Near,
     telemetry::{
         access_log::{Record, WorkerAccessLog},
         metrics::WorkerMetrics,
@@ -44,13 +45,41 @@ impl Gates {
     pub fn current(&self) -> Arc<Gate> {
         self.0.load_full()
     }
+
+    fn is_current(&self, gate: &Arc<Gate>) -> bool {
+        std::ptr::eq(&**self.0.load(), &**gate)
+    }
+}
+
+/// The current generation as one worker knows it: its requests count themselves there, not where all workers do.
+struct Current {
+    gates: Gates,
+    known: RefCell<Rc<Arc<Gate>>>,
+}
+
+impl Current {
+    fn new(gates: Gates) -> Self {
+        let known = RefCell::new(Rc::new(gates.current()));
+        Self { gates, known }
+    }
+
+    /// The current one; looks whether it was replaced, which costs one load.
+    fn gate(&self) -> Rc<Arc<Gate>> {
+        let mut known = self.known.borrow_mut();
+        if !self.gates.is_current(&known) {
+            *known = Rc::new(self.gates.current());
+        }
+        Rc::clone(&known)
+    }
 }
 
 /// One worker thread's handler.
 pub struct Worker {
-    gates: Gates,
+    current: Current,
     pub(super) control: Control,
     pub(super) forwarder: Forwarder,
+    /// The sessions in use here.
+    pub(super) near: Near,
     pub(super) metrics: WorkerMetrics,
     access_log: Option<WorkerAccessLog>,
     /// Fires never: for requests that no session ends.
@@ -70,9 +99,10 @@ impl Worker {
     ) -> Rc<Self> {
         let prefix = secret::random::<5>().iter().map(|byte| format!("{byte:02x}")).collect();
         Rc::new(Self {
-            gates,
+            current: Current::new(gates),
             control,
             forwarder: Forwarder::new(Pool::new()),
+            near: Near::new(),
             metrics,
             access_log,
             never: super::never(),
@@ -90,7 +120,7 @@ impl Worker {
 
     async fn answer(self: Rc<Self>, request: Request<Incoming>, connection: Rc<Connection>) -> Response<Body> {
         let begun = Instant::now();
-        let gate = self.gates.current();
+        let gate = self.current.gate();
         let mut seen = Seen::default();
         let received = request.body().size_hint().lower();
         let method = self.access_log.as_ref().map(|_| request.method().clone());

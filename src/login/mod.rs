@@ -62,7 +62,7 @@ impl Visitor<'_> {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn session(&self, sessions: &Sessions) -> Result<Option<Arc<Live>>, StoreError> {
+    pub async fn session(&self, sessions: &Arc<Sessions>) -> Result<Option<Arc<Live>>, StoreError> {
         match self.session_key() {
             Some(key) => sessions.load(&key).await,
             None => Ok(None),

@@ -1,6 +1,6 @@
 //! What is known of a connection, apart from the requests on it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{any::Any, cell::OnceCell, net::SocketAddr, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ pub struct Connection {
     /// What is spoken.
     pub protocol: Protocol,
     pub(super) shutdown: CancellationToken,
+    /// What the handler keeps of it.
+    pub(super) kept: OnceCell<Box<dyn Any>>,
     /// Given back on drop.
     pub(super) _seat: Option<Seat>,
 }
@@ -57,6 +59,7 @@ impl Connection {
             tls: None,
             protocol,
             shutdown: CancellationToken::new(),
+            kept: OnceCell::new(),
             _seat: None,
         }
     }
@@ -64,6 +67,12 @@ impl Connection {
     /// The client: whom a trusted PROXY header names, else who is at the other end.
     pub fn client(&self) -> Option<SocketAddr> {
         self.proxied.or(self.remote)
+    }
+
+    /// What the handler keeps of the connection for as long as it lasts, made by `make` at the first call; `None` when
+    /// something of another type is kept already.
+    pub fn keep<T: 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.kept.get_or_init(|| Box::new(make())).downcast_ref()
     }
 
     /// Resolves when the server stops; for tunnels, which would otherwise last until they are cut.

@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, its own listeners, one handler.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     future::Future,
     io,
     net::SocketAddr,
@@ -304,6 +304,7 @@ impl<H: Handler> Entrance<H> {
             tls,
             protocol,
             shutdown: self.worker.signals.drain.clone(),
+            kept: OnceCell::new(),
             _seat: Some(arrival.seat),
         })
     }

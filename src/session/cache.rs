@@ -21,7 +21,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,25 +37,36 @@ const SHARDS: usize = 64;
 
 /// Opened sessions, by key.
 pub struct SessionCache<T> {
-    shards: Box<[RwLock<Shard<T>>]>,
+    shards: Box<[Shard<T>]>,
     trusted: AtomicBool,
     /// When the news stopped, in milliseconds. [`NEVER_TRUSTED`] until they flowed once.
     suspect_since: AtomicI64,
 }
 
 /// The right to insert what a load brings. Made before the load starts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "insert what was loaded with it"]
 pub struct Loading {
     key: SessionKey,
     generation: u64,
 }
 
-struct Shard<T> {
-    entries: unsync::Cache<SessionKey, Arc<T>, UnitWeighter, BuildHasherDefault<KeyHasher>>,
-    /// How often anything was forgotten here.
+/// When something was taken from the cache; it is current for as long as nothing of its shard was forgotten since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    shard: usize,
     generation: u64,
 }
+
+/// Aligned so that two shards never share a line of memory.
+#[repr(align(128))]
+struct Shard<T> {
+    entries: RwLock<Entries<T>>,
+    /// How often anything was forgotten here. Moved under the lock, read without it too.
+    generation: AtomicU64,
+}
+
+type Entries<T> = unsync::Cache<SessionKey, Arc<T>, UnitWeighter, BuildHasherDefault<KeyHasher>>;
 
 /// No grace for a cache that never saw the store's news: nothing in it was ever known to be current.
 const NEVER_TRUSTED: i64 = i64::MIN;
@@ -64,7 +75,7 @@ impl<T> SessionCache<T> {
     /// An empty cache for about `capacity` sessions, suspect until the first [`Change::Watching`].
     pub fn new(capacity: usize) -> Self {
         let each = capacity.div_ceil(SHARDS).max(1);
-        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new(each))).collect();
+        let shards = (0..SHARDS).map(|_| Shard::new(each)).collect();
         Self { shards, trusted: AtomicBool::new(false), suspect_since: AtomicI64::new(NEVER_TRUSTED) }
     }
 
@@ -72,6 +83,25 @@ impl<T> SessionCache<T> {
     #[inline]
     pub fn get(&self, key: &SessionKey) -> Option<Arc<T>> {
         if self.trusted.load(Ordering::Acquire) { self.held(key) } else { None }
+    }
+
+    /// The session under `key` as [`get`](Self::get) gives it, and the stamp to ask by whether it is current later.
+    pub(super) fn get_stamped(&self, key: &SessionKey) -> Option<(Arc<T>, Stamp)> {
+        if !self.trusted.load(Ordering::Acquire) {
+            return None;
+        }
+        let (number, shard) = self.shard(key);
+        let entries = shard.entries.read().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whatever is forgotten after this moves the generation on.
+        let stamp = Stamp { shard: number, generation: shard.generation.load(Ordering::Acquire) };
+        Some((entries.get(key).cloned()?, stamp))
+    }
+
+    /// True while [`get`](Self::get) would still give what was taken with `stamp`.
+    #[inline]
+    pub(super) fn is_current(&self, stamp: Stamp) -> bool {
+        let generation = self.shards.get(stamp.shard).map(|shard| shard.generation.load(Ordering::Acquire));
+        self.trusted.load(Ordering::Acquire) && generation == Some(stamp.generation)
     }
 
     /// The session under `key` although its store cannot be asked: while news flow, and for `grace` after they stopped.
@@ -87,26 +117,31 @@ impl<T> SessionCache<T> {
 
     /// To be called before the store is asked for `key`.
     pub fn begin_load(&self, key: &SessionKey) -> Loading {
-        let generation = self.shard(key).read().unwrap_or_else(PoisonError::into_inner).generation;
-        Loading { key: *key, generation }
+        Loading { key: *key, generation: self.shard(key).1.generation.load(Ordering::Acquire) }
+    }
+
+    /// True while what the load brings may be kept.
+    pub(super) fn is_under_way(&self, loading: &Loading) -> bool {
+        self.shard(&loading.key).1.generation.load(Ordering::Acquire) == loading.generation
     }
 
     /// Keeps what a load brought. False, and not kept, when something was forgotten since the load began: what was
     /// read may be old, so the reader should read again.
     pub fn insert(&self, loading: Loading, session: Arc<T>) -> bool {
-        let mut shard = self.shard(&loading.key).write().unwrap_or_else(PoisonError::into_inner);
-        if shard.generation != loading.generation {
+        let shard = self.shard(&loading.key).1;
+        let mut entries = shard.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.generation.load(Ordering::Acquire) != loading.generation {
             return false;
         }
-        shard.entries.insert(loading.key, session);
+        entries.insert(loading.key, session);
         true
     }
 
     /// Forgets `key`, and refuses loads of it that are under way.
     pub fn forget(&self, key: &SessionKey) {
-        let mut shard = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
-        shard.generation += 1;
-        shard.entries.remove(key);
+        self.shard(key).1.change(|entries| {
+            entries.remove(key);
+        });
     }
 
     /// Follows one piece of news. `now` is when it came.
@@ -141,7 +176,7 @@ impl<T> SessionCache<T> {
 
     /// How many sessions are held.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).entries.len()).sum()
+        self.shards.iter().map(|shard| shard.entries.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
     /// Whether none is held.
@@ -155,7 +190,7 @@ impl<T> SessionCache<T> {
     }
 
     fn held(&self, key: &SessionKey) -> Option<Arc<T>> {
-        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).entries.get(key).cloned()
+        self.shard(key).1.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn distrust(&self, now: Timestamp) {
@@ -172,17 +207,16 @@ impl<T> SessionCache<T> {
         // Every shard is emptied, and loads under way refused, before any is trusted: otherwise a reader could meet an
         // entry from before the outage.
         for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.generation += 1;
-            shard.entries.clear();
+            shard.change(Entries::clear);
         }
         self.trusted.store(true, Ordering::Release);
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length, which is never 0")]
-    fn shard(&self, key: &SessionKey) -> &RwLock<Shard<T>> {
+    fn shard(&self, key: &SessionKey) -> (usize, &Shard<T>) {
         // A byte the look-up inside the shard does not use. Keys are SHA-256: every byte is as good as random.
-        &self.shards[usize::from(key.bytes()[31]) % SHARDS]
+        let number = usize::from(key.bytes()[31]) % SHARDS;
+        (number, &self.shards[number])
     }
 }
 
@@ -196,14 +230,21 @@ impl<T> Shard<T> {
     fn new(capacity: usize) -> Self {
         let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
         // Room is made as sessions come, not for the whole capacity at start.
-        let entries = unsync::Cache::with(
+        let entries = Entries::with(
             capacity.min(16),
             weight,
             UnitWeighter,
             BuildHasherDefault::default(),
             Default::default(),
         );
-        Self { entries, generation: 0 }
+        Self { entries: RwLock::new(entries), generation: AtomicU64::new(0) }
+    }
+
+    /// Forgets something: loads under way are refused and stamps are no longer current from before `forget` ends.
+    fn change(&self, forget: impl FnOnce(&mut Entries<T>)) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        forget(&mut entries);
     }
 }
 

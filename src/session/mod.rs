@@ -14,8 +14,10 @@ pub mod cache;
 mod conformance;
 pub mod cookie;
 pub mod embedded;
+mod flight;
 pub mod lifetime;
 pub mod live;
+pub mod near;
 mod news;
 mod open;
 #[cfg(feature = "session-redis")]
@@ -209,7 +211,7 @@ pub enum Change {
 }
 
 /// Why the store did not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be reached, is too slow, refuses us, or is out of room. A retry later may succeed.
     #[error("the session store is unavailable: {0}")]

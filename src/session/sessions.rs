@@ -6,11 +6,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose, cache::SessionCache,
-    lifetime::Lifetime, live::Live,
+    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose, cache::SessionCache, flight::Flights,
+    lifetime::Lifetime, live::Live, near::{Known, Near},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -48,6 +49,7 @@ pub struct Sessions {
     lifetime: Lifetime,
     outage_grace: Duration,
     cache: SessionCache<Live>,
+    flights: Arc<Flights>,
     clock: Arc<dyn Clock>,
     /// Sightings the store is yet to be told of; drained by [`Sessions::tell_sightings`].
     sightings: Mutex<Vec<(SessionKey, Timestamp, Timestamp)>>,
@@ -65,6 +67,7 @@ impl Sessions {
     ) -> Self {
         Self {
             cache: SessionCache::new(capacity),
+            flights: Arc::default(),
             store,
             keys,
             lifetime,
@@ -84,27 +87,48 @@ impl Sessions {
         &self.keys
     }
 
-    /// The cached session under `key`, if it is alive and the cache can be trusted. The data plane's only question:
-    /// no store call, no waiting.
-    pub fn cached(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<Live>> {
-        let live = self.cache.get(key)?;
-        if !live.is_alive(now) {
-            return None;
+    /// What is known of `id` without asking the store: from the worker's window or the cache, if that can be trusted. The
+    /// data plane's only question: no waiting, and mostly no lock.
+    pub fn near(&self, near: &Near, id: &SessionId, now: Timestamp) -> Option<Known> {
+        let held = match near.get(id, &self.cache, now) {
+            Some(Known::Session(held)) => held,
+            Some(Known::Nobody) => return Some(Known::Nobody),
+            None => {
+                let (live, stamp) = self.cache.get_stamped(&id.key())?;
+                near.put(id, live, stamp)
+            }
+        };
+        self.in_use(&held, now).then_some(Known::Session(held))
+    }
+
+    /// The cached session under `key`, likewise.
+    fn cached(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<Live>> {
+        self.cache.get(key).filter(|live| self.in_use(live, now))
+    }
+
+    /// Notes that a session is used, if it is alive.
+    fn in_use(&self, live: &Live, now: Timestamp) -> bool {
+        let alive = live.is_alive(now);
+        if alive {
+            self.note_use(live, now);
         }
-        self.note_use(&live, now);
-        Some(live)
+        alive
     }
 
     /// The session under `key`, from the cache or the store.
     ///
     /// # Errors
     /// When the store does not answer and no grace applies: the request is 503, never "signed out" (threats 11).
-    pub async fn load(&self, key: &SessionKey) -> Result<Option<Arc<Live>>, StoreError> {
+    pub async fn load(self: &Arc<Self>, key: &SessionKey) -> Result<Option<Arc<Live>>, StoreError> {
         let now = self.clock.now();
         if let Some(live) = self.cached(key, now) {
             return Ok(Some(live));
         }
-        match self.read(key, now).await {
+        let ask = || {
+            let (this, key) = (self.clone(), *key);
+            (self.cache.begin_load(&key), async move { this.read(&key, now).await }.boxed())
+        };
+        match self.flights.join(*key, |began| self.cache.is_under_way(began), ask).await {
             Err(StoreError::Unavailable(why)) => {
                 self.during_outage(key, now).map(Some).ok_or(StoreError::Unavailable(why))
             }

@@ -12,7 +12,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Upstream, connection::Connection, pool::Shelf, stall::Stall};
+use super::{
+    Upstream,
+    http1::{Exchange, Switched},
+    pool::Shelf,
+    stall::Stall,
+};
 use crate::body::{Body, BodyError};
 
 /// The body of a response as it comes from the app.
@@ -22,16 +27,27 @@ use crate::body::{Body, BodyError};
 /// it: a body that was cut never looks whole.
 #[derive(Debug)]
 pub struct ResponseBody {
-    incoming: Incoming,
+    source: Source,
     lease: Lease,
     stall: Stall,
     pass_trailers: bool,
 }
 
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    /// A connection of its own.
+    Single(Exchange),
+    /// A stream of a shared connection.
+    Multiplexed(Incoming),
+    /// It has ended, and the connection is back or closed.
+    Ended,
+}
+
 /// What a request under way holds.
 #[derive(Debug)]
 pub(super) struct Lease {
-    connection: Option<(Connection, Arc<Shelf>)>,
+    shelf: Option<Arc<Shelf>>,
     _slot: Option<OwnedSemaphorePermit>,
     _counted: Option<Counted>,
 }
@@ -62,42 +78,65 @@ impl Drop for Counted {
 
 impl Lease {
     pub(super) fn new(slot: Option<OwnedSemaphorePermit>, counted: Option<Counted>) -> Self {
-        Self { connection: None, _slot: slot, _counted: counted }
+        Self { shelf: None, _slot: slot, _counted: counted }
     }
 
-    /// Holds the connection that the request has for itself.
-    pub(super) fn hold(&mut self, connection: Connection, shelf: Arc<Shelf>) {
-        self.connection = Some((connection, shelf));
+    /// The connection comes back to `shelf` after a clean end.
+    pub(super) fn returning_to(self, shelf: Arc<Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
     }
 
-    /// Both messages ended cleanly.
-    fn finish(&mut self) {
-        if let Some((connection, shelf)) = self.connection.take() {
-            shelf.put(connection);
-        }
-        self.end();
-    }
-
-    /// Nothing more may come of it: closes the connection.
+    /// Nothing is under way any more.
     fn end(&mut self) {
-        self.connection = None;
-        self._slot = None;
-        self._counted = None;
+        *self = Self::new(None, None);
     }
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
-        let mut body = Self { incoming, lease, stall: Stall::new(idle_timeout), pass_trailers: false };
-        if body.incoming.is_end_stream() {
-            body.lease.finish();
+    pub(super) fn single(exchange: Exchange, lease: Lease, idle_timeout: Duration) -> Self {
+        Self::new(Source::Single(exchange), lease, idle_timeout)
+    }
+
+    pub(super) fn multiplexed(incoming: Incoming, lease: Lease, idle_timeout: Duration) -> Self {
+        Self::new(Source::Multiplexed(incoming), lease, idle_timeout)
+    }
+
+    fn new(source: Source, lease: Lease, idle_timeout: Duration) -> Self {
+        let mut body = Self { source, lease, stall: Stall::new(idle_timeout), pass_trailers: false };
+        if body.is_end_stream() {
+            body.finish();
         }
         body
     }
 
     /// The body of a 101: empty, but what it holds is held for as long as the tunnel lasts.
-    pub(super) fn upgraded(incoming: Incoming, lease: Lease) -> Self {
-        Self { incoming, lease, stall: Stall::new(Duration::ZERO), pass_trailers: false }
+    pub(super) fn switched(exchange: Exchange, lease: Lease) -> Self {
+        Self { source: Source::Single(exchange), lease, stall: Stall::new(Duration::ZERO), pass_trailers: false }
+    }
+
+    /// The stream behind a 101. Until the second value is dropped, the tunnel counts as a request under way.
+    pub(crate) fn into_switched(self) -> Option<(Switched, impl Drop + use<>)> {
+        match self.source {
+            Source::Single(exchange) => Some((exchange.into_switched(), UnderWay(self.lease))),
+            Source::Multiplexed(_) | Source::Ended => None,
+        }
+    }
+
+    /// The answer has ended: its connection goes back if both messages ended cleanly, else it is closed.
+    fn finish(&mut self) {
+        if let Source::Single(exchange) = std::mem::replace(&mut self.source, Source::Ended)
+            && let Some(shelf) = self.lease.shelf.take()
+            && let Some(connection) = exchange.into_connection()
+        {
+            shelf.put(connection);
+        }
+        self.lease.end();
+    }
+
+    /// Nothing more may come of it: closes the connection.
+    fn cut(&mut self) {
+        self.source = Source::Ended;
+        self.lease.end();
     }
 
     /// Lets trailers through; they are dropped otherwise (threats 3.3).
@@ -159,27 +198,34 @@ impl HttpBody for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            match Pin::new(&mut this.incoming).poll_frame(cx) {
+            let polled = match &mut this.source {
+                Source::Single(exchange) => Pin::new(exchange).poll_frame(cx),
+                Source::Multiplexed(incoming) => {
+                    Pin::new(incoming).poll_frame(cx).map_err(|error| BodyError::Cut(error.into()))
+                }
+                Source::Ended => return Poll::Ready(None),
+            };
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.stall.moved();
-                    if this.incoming.is_end_stream() {
-                        this.lease.finish();
+                    if this.is_end_stream() {
+                        this.finish();
                     }
                     if frame.is_data() || this.pass_trailers {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.lease.end();
-                    return Poll::Ready(Some(Err(BodyError::Cut(error))));
+                    this.cut();
+                    return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
-                    this.lease.finish();
+                    this.finish();
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
                     return this.stall.poll(cx).map(|silence| {
-                        this.lease.end();
+                        this.cut();
                         Some(Err(BodyError::Stalled(silence)))
                     });
                 }
@@ -188,10 +234,25 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::Single(exchange) => exchange.is_end_stream(),
+            Source::Multiplexed(incoming) => incoming.is_end_stream(),
+            Source::Ended => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Single(exchange) => exchange.size_hint(),
+            Source::Multiplexed(incoming) => incoming.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+        }
     }
+}
+
+/// A tunnel's lease; the drop is all there is to it.
+struct UnderWay(#[expect(dead_code, reason = "held, never read")] Lease);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {}
 }

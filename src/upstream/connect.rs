@@ -43,7 +43,7 @@ async fn open(target: &Target, tls: Option<&Tls>, purpose: Purpose) -> Result<St
     let socket = socket.map_err(UpstreamError::Connect)?;
     match (target.server_name(), tls) {
         (Some(name), Some(tls)) => secure(socket, name.clone(), tls, purpose).await,
-        _ => Ok(Stream::plain(socket)),
+        _ => Ok(Stream::Plain(socket)),
     }
 }
 

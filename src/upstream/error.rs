@@ -38,16 +38,16 @@ pub enum UpstreamError {
     FirstByteTimeout(Duration),
     /// The connection was closed or failed before the head of the response was complete.
     #[error("the upstream closed the connection before it answered")]
-    Reset(#[source] hyper::Error),
+    Reset(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What came is not an acceptable HTTP response.
     #[error("the upstream's response is not valid HTTP")]
-    Unreadable(#[source] hyper::Error),
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What came is HTTP that could be read in two ways, or that nobody asked for.
     #[error("the upstream's response is refused: {0}")]
     BadResponse(&'static str),
     /// The body of the request failed while it was being sent.
     #[error("the request's body failed on its way to the upstream")]
-    RequestBody(#[source] hyper::Error),
+    RequestBody(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The request cannot be expressed for this target.
     #[error("the request cannot be sent to the upstream: {0}")]
     Unsendable(&'static str),
@@ -87,39 +87,22 @@ impl UpstreamError {
     /// What the request's body reported, when it was the body that failed.
     pub fn request_body(&self) -> Option<&BodyError> {
         let Self::RequestBody(error) = self else { return None };
-        body_error(error)
+        body_error(&**error)
     }
 
-    /// Sorts what hyper reports while it waits for the head of a response.
+    /// Sorts what hyper reports of an HTTP/2 connection, and of a probe.
     pub(super) fn from_hyper(error: hyper::Error) -> Self {
         if body_error(&error).is_some() {
-            Self::RequestBody(error)
+            Self::RequestBody(error.into())
         } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-            Self::Unreadable(error)
-        } else if is_head_too_long(&error) {
-            Self::BadResponse("its head, interim responses included, is too long")
+            Self::Unreadable(error.into())
         } else {
-            Self::Reset(error)
+            Self::Reset(error.into())
         }
     }
 }
 
-/// Marks the I/O error with which a stream gives up on an endless response head.
-#[derive(Debug, thiserror::Error)]
-#[error("the head of the response is too long")]
-pub(super) struct HeadTooLong;
-
-fn is_head_too_long(error: &hyper::Error) -> bool {
-    sources(error).any(|source| {
-        let inner = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        inner.is_some_and(|inner| inner.is::<HeadTooLong>())
-    })
-}
-
-fn body_error(error: &hyper::Error) -> Option<&BodyError> {
-    sources(error).find_map(|source| source.downcast_ref())
-}
-
-fn sources<'a>(error: &'a hyper::Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(error), |source| source.source())
+/// The error of a body among `error` and what caused it.
+fn body_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a BodyError> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }

@@ -32,9 +32,10 @@ use crate::config::upstream::{self as config, Protocol};
 mod balance;
 mod body;
 mod connect;
-mod connection;
 mod error;
 mod health;
+mod http1;
+mod lines;
 mod multiplexed;
 mod pool;
 mod progress;
@@ -46,11 +47,12 @@ mod target;
 pub(crate) mod tests;
 mod tls;
 
-pub(crate) use self::{body::ReadyBody, stall::Stall};
+pub(crate) use self::{body::ReadyBody, http1::Switched, stall::Stall};
 pub use self::{
     body::ResponseBody,
     error::{Side, UpstreamError},
     health::watch,
+    lines::Lines,
     pool::Pool,
     progress::Progress,
     send::{SendOptions, send},
@@ -115,6 +117,11 @@ impl Upstream {
     /// Its targets, in the order of the configuration.
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// True when an account's requests go to one target, so that senders tell whose they are.
+    pub fn is_sticky(&self) -> bool {
+        self.config.balance == config::Balance::Sticky
     }
 
     /// True when a prober should [`watch`] it.

@@ -18,9 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     Upstream,
     connect::{Purpose, connect},
-    connection::Connection,
     error::UpstreamError,
+    http1::Connection,
     multiplexed,
+    stream::Stream,
     target::Target,
 };
 use crate::{body::Body, config::upstream::Protocol};
@@ -59,7 +60,7 @@ pub(super) struct Lane {
 /// mutex makes those bodies `Send` as the body type asks, and is never contended.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Box<Connection>>>,
     max_idle: usize,
     keep_alive: Duration,
 }
@@ -68,7 +69,7 @@ pub(super) struct Shelf {
 #[derive(Debug)]
 pub(super) enum Way {
     /// A connection of its own.
-    Single(Connection),
+    Single(Box<Connection>),
     /// A stream of the shared connection.
     Multiplexed(Shared),
 }
@@ -208,8 +209,7 @@ impl Lane {
 
     async fn dial_single(&self, upstream: &Upstream, target: &Target, purpose: Purpose) -> Result<Way, UpstreamError> {
         let stream = connect(target, upstream.tls.as_ref(), purpose, upstream.config.connect_timeout).await?;
-        let connection = Connection::open(stream, upstream.config.buffer_bytes).await.map_err(UpstreamError::Reset)?;
-        Ok(Way::Single(connection))
+        Ok(single_over(stream, upstream))
     }
 
     async fn shared(&self, upstream: &Upstream, target: &Target, need: Need) -> Result<Way, UpstreamError> {
@@ -226,15 +226,13 @@ impl Lane {
         let stream = connect(target, upstream.tls.as_ref(), Purpose::Requests, upstream.config.connect_timeout).await?;
         if target.protocol() == Protocol::Tls && !stream.chose_h2() {
             self.declined_h2.set(true);
-            let connection =
-                Connection::open(stream, upstream.config.buffer_bytes).await.map_err(UpstreamError::Reset)?;
-            return Ok(Way::Single(connection));
+            return Ok(single_over(stream, upstream));
         }
         let timeout = upstream.config.connect_timeout;
         let sender = tokio::time::timeout(timeout, multiplexed::open(stream))
             .await
             .map_err(|_| UpstreamError::ConnectTimeout(timeout))?
-            .map_err(UpstreamError::Reset)?;
+            .map_err(|error| UpstreamError::Reset(error.into()))?;
         let generation = self.multiplexed.borrow().as_ref().map_or(0, |before| before.generation.wrapping_add(1));
         let shared = Shared { sender, generation, retired: false };
         *self.multiplexed.borrow_mut() = Some(shared.clone());
@@ -256,33 +254,36 @@ impl Lane {
     }
 }
 
+fn single_over(stream: Stream, upstream: &Upstream) -> Way {
+    Way::Single(Box::new(Connection::new(stream, upstream.config.buffer_bytes)))
+}
+
 impl Shelf {
     /// The warmest connection that can carry a request; the dead and the stale above it are closed.
-    fn take(&self) -> Option<Connection> {
+    fn take(&self) -> Option<Box<Connection>> {
         let mut idle = self.lock();
-        while let Some(connection) = idle.pop() {
-            if connection.is_ready() && !connection.is_stale(self.keep_alive) {
+        while let Some(mut connection) = idle.pop() {
+            if connection.is_quiet() && !connection.is_stale(self.keep_alive) {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Takes back a connection whose response was read to its clean end. One that is not ready again (the request was
-    /// not sent whole, or the peer closes) is closed instead: both messages must have ended (threats 3.4).
-    pub(super) fn put(&self, mut connection: Connection) {
+    /// Takes back a connection on which both messages ended cleanly (threats 3.4).
+    pub(super) fn put(&self, mut connection: Box<Connection>) {
         let mut idle = self.lock();
-        if connection.is_ready() && idle.len() < self.max_idle {
+        if idle.len() < self.max_idle {
             connection.rest();
             idle.push(connection);
         }
     }
 
     fn sweep(&self) {
-        self.lock().retain(|connection| connection.is_ready() && !connection.is_stale(self.keep_alive));
+        self.lock().retain_mut(|connection| connection.is_quiet() && !connection.is_stale(self.keep_alive));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,6 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -16,8 +15,9 @@ use super::{
     balance::{Turn, choose},
     body::{Counted, Lease, ResponseBody},
     connect::Purpose,
-    connection::Connection,
     error::UpstreamError,
+    http1::{self, Connection},
+    lines::Lines,
     pool::{Lane, Need, Pool, Shared, Way},
     progress::Progress,
     target::Target,
@@ -28,8 +28,10 @@ use crate::{
 };
 
 /// What differs from request to request.
-#[derive(Debug, Clone, Default)]
-pub struct SendOptions {
+#[derive(Debug, Clone)]
+pub struct SendOptions<'a> {
+    /// Fields beside the request's own; none of them stands there.
+    pub lines: [&'a Lines; 2],
     /// Hash of the account, for sticky upstreams.
     pub affinity: Option<u64>,
     /// The request may become a WebSocket: a connection of its own, HTTP/1.1, and 101 is an answer.
@@ -38,6 +40,12 @@ pub struct SendOptions {
     pub first_byte_timeout: Option<Duration>,
     /// Where the request's body notes that it moves; the wait for the response counts from its last byte.
     pub progress: Option<Arc<Progress>>,
+}
+
+impl Default for SendOptions<'_> {
+    fn default() -> Self {
+        Self { lines: [Lines::NONE; 2], affinity: None, upgrade: false, first_byte_timeout: None, progress: None }
+    }
 }
 
 /// Sends `request` to a target of `upstream` and returns the response once its head is there.
@@ -51,7 +59,7 @@ pub async fn send(
     pool: &Rc<Pool>,
     upstream: &Arc<Upstream>,
     request: Request<Body>,
-    options: &SendOptions,
+    options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let lanes = pool.lanes(upstream);
     let mut retries = upstream.config.retries;
@@ -64,7 +72,7 @@ pub async fn send(
         let (Some(target), Some(lane)) = (upstream.targets.get(index), lanes.get(index)) else {
             return Err(UpstreamError::NoHealthyTarget);
         };
-        let attempt = Attempt { upstream, target, index, lane, options, keep_copy: retries > 0, fresh };
+        let attempt = Attempt { upstream, target, index, lane, options, may_repeat: retries > 0, fresh };
         let failed = match attempt.run(request).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
@@ -95,8 +103,8 @@ struct Attempt<'a> {
     target: &'a Target,
     index: usize,
     lane: &'a Lane,
-    options: &'a SendOptions,
-    keep_copy: bool,
+    options: &'a SendOptions<'a>,
+    may_repeat: bool,
     fresh: bool,
 }
 
@@ -163,53 +171,53 @@ impl Attempt<'_> {
 
     async fn over_single(
         &self,
-        mut connection: Connection,
+        connection: Box<Connection>,
         request: Request<Body>,
-        mut lease: Lease,
+        lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
         let reused = connection.is_reused();
-        let copy = if reused && self.keep_copy { copy_if_repeatable(&request) } else { None };
-        let sent = self.within_time(connection.send(request)).await.map_err(Failed::for_good)?;
-        let response = sent.map_err(|failure| {
-            let unsent = failure.unsent.is_some();
-            let copy = copy.filter(|_| failure.untouched);
-            Failed {
-                error: UpstreamError::from_hyper(failure.error),
-                again: failure.unsent.or(copy),
-                unsent,
-                was_stale: reused,
+        let sent = self.within_time(http1::send(connection, request, self.options.lines)).await.map_err(Failed::for_good)?;
+        let answered = sent.map_err(|failure| self.sort(failure, reused))?;
+        check(answered.head.status, self.options.upgrade).map_err(Failed::for_good)?;
+        Ok(match answered.switches {
+            true => Response::from_parts(answered.head, ResponseBody::switched(answered.rest, lease)),
+            false => {
+                let lease = lease.returning_to(Arc::clone(self.lane.shelf()));
+                let body = ResponseBody::single(answered.rest, lease, self.upstream.config.idle_timeout);
+                Response::from_parts(answered.head, body)
             }
-        })?;
-        check(&response, self.options.upgrade).map_err(Failed::for_good)?;
-        lease.hold(connection, Arc::clone(self.lane.shelf()));
-        Ok(self.with_lease(response, lease))
+        })
+    }
+
+    /// Whether a request that failed on its own connection may be sent again.
+    fn sort(&self, failure: http1::Failure, reused: bool) -> Failed {
+        let repeatable = reused && self.may_repeat && failure.untouched;
+        let again = failure.request.filter(|request| failure.unsent || (repeatable && is_repeatable(request)));
+        Failed { unsent: failure.unsent && again.is_some(), again, error: failure.error, was_stale: reused }
     }
 
     async fn over_multiplexed(
         &self,
         mut shared: Shared,
-        request: Request<Body>,
+        mut request: Request<Body>,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
+        self.options.lines.iter().for_each(|lines| lines.insert_into(request.headers_mut()));
         let sent = self.within_time(shared.sender.try_send_request(request)).await.map_err(Failed::for_good)?;
         let response = sent.map_err(|mut failure| {
-            let again = failure.take_message();
+            let again = failure.take_message().map(|mut request| {
+                // The next way may be HTTP/1, which writes them by itself.
+                self.options.lines.iter().for_each(|lines| lines.remove_from(request.headers_mut()));
+                request
+            });
             let unsent = again.is_some();
             if unsent {
                 self.lane.retire(&shared);
             }
             Failed { error: UpstreamError::from_hyper(failure.into_error()), again, unsent, was_stale: unsent }
         })?;
-        check(&response, false).map_err(Failed::for_good)?;
-        Ok(self.with_lease(response, lease))
-    }
-
-    fn with_lease(&self, response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        response.map(|incoming| match switches {
-            true => ResponseBody::upgraded(incoming, lease),
-            false => ResponseBody::new(incoming, lease, self.upstream.config.idle_timeout),
-        })
+        check(response.status(), false).and_then(|()| check_framing(response.headers())).map_err(Failed::for_good)?;
+        Ok(response.map(|incoming| ResponseBody::multiplexed(incoming, lease, self.upstream.config.idle_timeout)))
     }
 
     /// Waits for the head of the response: `first_byte_timeout` from now, or from the last byte of the request's body.
@@ -267,32 +275,24 @@ fn address(request: &mut Request<Body>, host: &HostHeader, target: &Target, way:
     }
 }
 
-/// A copy to send again, where that is safe even though the app may have seen the first (RFC 9110, 9.2.2): the method is
-/// idempotent and there is no body that would be gone.
-fn copy_if_repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let repeatable = matches!(
+/// True when a request may be sent again even though the app may have seen the first (RFC 9110, 9.2.2): the method is
+/// idempotent and there is no body.
+fn is_repeatable(request: &Request<Body>) -> bool {
+    matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    ) && request.body().is_end_stream();
-    if !repeatable {
-        return None;
-    }
-    let mut copy = Request::new(Body::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    ) && request.body().is_end_stream()
 }
 
-/// Refuses what two readers could take for two different responses (threats 3.6).
-fn check<B>(response: &Response<B>, upgrade: bool) -> Result<(), UpstreamError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
+/// A 101 that nobody asked for would make what follows be read as something it is not (threats 3.5).
+fn check(status: StatusCode, upgrade: bool) -> Result<(), UpstreamError> {
+    if status == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
         return Err(UpstreamError::BadResponse("it switches protocols though nobody asked for it"));
     }
-    check_framing(response.headers())
+    Ok(())
 }
 
-/// RFC 9112, 6.1 and 6.3: one length, told in one way.
+/// RFC 9113, 8.1.1: a length that is told, is told once. What HTTP/1 says of it is judged where it is read.
 fn check_framing(headers: &HeaderMap) -> Result<(), UpstreamError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
@@ -349,8 +349,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_repeated_is_kept() {
-        for (method, body, kept) in [
+    fn only_what_can_be_repeated_is() {
+        for (method, body, repeatable) in [
             (Method::GET, Body::Empty, true),
             (Method::DELETE, Body::Empty, true),
             (Method::GET, Body::full("x"), false),
@@ -359,7 +359,7 @@ mod tests {
             (Method::PATCH, Body::Empty, false),
         ] {
             let request = Request::builder().method(&method).body(body).unwrap();
-            assert_eq!(copy_if_repeatable(&request).is_some(), kept, "{method}");
+            assert_eq!(is_repeatable(&request), repeatable, "{method}");
         }
     }
 }

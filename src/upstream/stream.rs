@@ -1,16 +1,9 @@
 //! The bytes to and from a target: TCP, a Unix socket, either with TLS on top.
-//!
-//! The stream counts what it reads while the head of a response is awaited. That tells two things hyper cannot: whether
-//! a single byte of an answer came (a retry is safe only if none did), and when interim responses never end.
 
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -18,8 +11,6 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::client::TlsStream;
-
-use super::error::HeadTooLong;
 
 /// A plain socket.
 #[derive(Debug)]
@@ -30,82 +21,23 @@ pub(super) enum Socket {
 
 /// A connection to a target, whatever it runs over.
 #[derive(Debug)]
-pub(super) struct Stream {
-    transport: Transport,
-    head: Arc<HeadWatch>,
-}
-
-#[derive(Debug)]
-enum Transport {
+pub(super) enum Stream {
+    /// Bare.
     Plain(Socket),
-    // Boxed: TLS state is ten times the size of a socket.
+    /// Boxed: TLS state is ten times the size of a socket.
     Tls(Box<TlsStream<Socket>>),
 }
 
-/// Counts the bytes of a response head, interim (1xx) responses included.
-#[derive(Debug)]
-pub(super) struct HeadWatch(AtomicUsize);
-
-/// All that may come before a response's head is complete. A head itself is bounded by `buffer_bytes`; this bounds the
-/// number of interim responses before it (threats 3.6).
-const HEAD_BUDGET: usize = 256 * 1024;
-const OFF: usize = usize::MAX;
-
-// Relaxed throughout: stream and watcher live on one thread, the atomic is only there to be `Sync`.
-impl HeadWatch {
-    /// From now on a head is awaited.
-    pub(super) fn arm(&self) {
-        self.0.store(HEAD_BUDGET, Ordering::Relaxed);
-    }
-
-    /// The head came; what follows is not counted.
-    pub(super) fn disarm(&self) {
-        self.0.store(OFF, Ordering::Relaxed);
-    }
-
-    /// True when not one byte came since [`arm`](Self::arm).
-    pub(super) fn is_untouched(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == HEAD_BUDGET
-    }
-
-    fn count(&self, read: usize) -> io::Result<()> {
-        let left = self.0.load(Ordering::Relaxed);
-        if left == OFF {
-            return Ok(());
-        }
-        match left.checked_sub(read) {
-            Some(left) => {
-                self.0.store(left, Ordering::Relaxed);
-                Ok(())
-            }
-            None => Err(io::Error::other(HeadTooLong)),
-        }
-    }
-}
-
 impl Stream {
-    pub(super) fn plain(socket: Socket) -> Self {
-        Self::new(Transport::Plain(socket))
-    }
-
     pub(super) fn tls(stream: TlsStream<Socket>) -> Self {
-        Self::new(Transport::Tls(Box::new(stream)))
-    }
-
-    fn new(transport: Transport) -> Self {
-        Self { transport, head: Arc::new(HeadWatch(AtomicUsize::new(OFF))) }
-    }
-
-    /// The watch over response heads read from this stream.
-    pub(super) fn head_watch(&self) -> Arc<HeadWatch> {
-        Arc::clone(&self.head)
+        Self::Tls(Box::new(stream))
     }
 
     /// True when ALPN chose HTTP/2.
     pub(super) fn chose_h2(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(_) => false,
-            Transport::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
 }
@@ -113,19 +45,17 @@ impl Stream {
 /// Calls the same method on whatever the stream runs over.
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
-        match &mut $stream.get_mut().transport {
-            Transport::Plain(Socket::Tcp($inner)) => $call,
-            Transport::Plain(Socket::Unix($inner)) => $call,
-            Transport::Tls($inner) => $call,
+        match $stream.get_mut() {
+            Stream::Plain(Socket::Tcp($inner)) => $call,
+            Stream::Plain(Socket::Unix($inner)) => $call,
+            Stream::Tls($inner) => $call,
         }
     };
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(each!(self.as_mut(), inner => Pin::new(inner).poll_read(cx, buf)))?;
-        Poll::Ready(self.head.count(buf.filled().len().saturating_sub(before)))
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => Pin::new(inner).poll_read(cx, buf))
     }
 }
 
@@ -143,9 +73,9 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(_) => true,
-            Transport::Tls(inner) => inner.is_write_vectored(),
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(inner) => inner.is_write_vectored(),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
     policy::Permit,
     server::Connection,
     session::streams::OpenStream,
-    upstream::{self, Pool, ResponseBody, SendOptions, Side, Upstream, UpstreamError},
+    upstream::{self, Lines, Pool, ResponseBody, SendOptions, Side, Upstream, UpstreamError},
 };
 
 mod download;
@@ -85,6 +85,8 @@ pub struct Passage<'a> {
     pub settings: &'a ForwardSettings,
     /// Proof that the hop-by-hop fields are gone, and what they asked for.
     pub hop: Hop,
+    /// What the app is told beside the request's own fields; none of them stands there.
+    pub lines: [&'a Lines; 2],
     /// Hash of the account, for sticky upstreams.
     pub affinity: Option<u64>,
     /// Fires when the session ends or the server closes.
@@ -231,6 +233,7 @@ impl Forwarder {
         let (body, progress) = upload::limited(body, passage.settings.max_body, passage.settings.upload_stall)?;
         let request = message::request(parts, body, passage.hop, pass_trailers);
         let options = SendOptions {
+            lines: passage.lines,
             affinity: passage.affinity,
             upgrade: false,
             first_byte_timeout: passage.settings.first_byte_timeout,

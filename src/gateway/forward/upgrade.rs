@@ -34,12 +34,13 @@ pub(super) async fn forward(
     let mut request = request;
     let downstream = hyper::upgrade::on(&mut request);
     let options = SendOptions {
+        lines: passage.lines,
         affinity: passage.affinity,
         upgrade: true,
         first_byte_timeout: *first_byte_timeout,
         progress: None,
     };
-    let mut response = send(pool, passage.upstream, request, passage, &options).await?;
+    let response = send(pool, passage.upstream, request, passage, &options).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Answer::Declined(response));
     }
@@ -47,8 +48,9 @@ pub(super) async fn forward(
     if passage.cancel.is_cancelled() {
         return Err(ForwardError::SessionEnded);
     }
-    let upstream = hyper::upgrade::on(&mut response);
-    let (mut parts, held) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let (upstream, under_way) =
+        body.into_switched().ok_or(UpstreamError::BadResponse("it switches protocols on a shared connection"))?;
     let (idle, cancel, keep) = (*websocket_idle_timeout, passage.cancel.clone(), passage.keep.clone());
     tokio::task::spawn_local(async move {
         let closing = keep.connection.as_ref().map(|connection| connection.shutdown());
@@ -57,8 +59,8 @@ pub(super) async fn forward(
             () = until(closing) => {}
         }
         drop(keep);
-        // Until here it counts as a request under way, and the driver that hands the stream over lives.
-        drop(held);
+        // Until here it counts as a request under way.
+        drop(under_way);
     });
     parts.extensions.clear();
     message::clean_response(&mut parts.headers, parts.status, &http::Method::GET);
@@ -87,7 +89,7 @@ async fn send(
     to: &Arc<Upstream>,
     request: Request<Body>,
     passage: &Passage<'_>,
-    options: &SendOptions,
+    options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let (parts, _no_body) = request.into_parts();
     let mut request = message::request(parts, Body::Empty, passage.hop, false);

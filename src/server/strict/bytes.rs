@@ -42,11 +42,24 @@ pub(super) fn is_target(bytes: &[u8]) -> bool {
 
 /// True when every byte may stand in a Host field: what separates a host from something else may not.
 pub(super) fn is_host(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| byte.is_ascii_graphic() && !b"/\\?#@,\"<>`{}|^".contains(byte))
+    bytes.iter().all(|byte| IN_HOST.get(usize::from(*byte)).copied().unwrap_or(false))
 }
 
+static IN_HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte] = !matches!(
+            byte as u8,
+            b'/' | b'\\' | b'?' | b'#' | b'@' | b',' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'^'
+        );
+        byte += 1;
+    }
+    table
+};
+
 /// Without the optional whitespace around it (RFC 9110 §5.6.3).
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }

@@ -11,10 +11,25 @@ const TRAILER_BYTES: u16 = 8192;
 
 /// Where in a chunked body we stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     at: At,
     extension: u16,
     trailer: u16,
+}
+
+/// What the bytes at the front of a chunked body are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkPart {
+    /// Bytes of the body.
+    Data,
+    /// Bytes of the trailer section, the empty line after it not included.
+    Trailer,
+    /// What stands around the data: sizes, extensions, line ends.
+    Around,
+    /// The last of the body.
+    End,
+    /// There are none.
+    Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +49,7 @@ enum At {
 
 impl Chunked {
     /// Before the first chunk.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { at: At::Size { value: 0, digits: 0 }, extension: 0, trailer: 0 }
     }
 
@@ -59,6 +74,45 @@ impl Chunked {
             }
         }
         Ok((taken, false))
+    }
+
+    /// Reads on as far as the bytes are of one part: how many, and of which.
+    pub(crate) fn next(&mut self, bytes: &[u8]) -> Result<(usize, ChunkPart), Violation> {
+        let mut taken = 0;
+        let mut part = ChunkPart::Wait;
+        while let Some(rest) = bytes.get(taken..)
+            && let Some(&byte) = rest.first()
+        {
+            let of = self.part(byte);
+            if taken > 0 && of != part {
+                return Ok((taken, part));
+            }
+            part = of;
+            if let At::Data { left } = self.at {
+                let count = left.min(rest.len() as u64);
+                self.at = if count == left { At::DataCr } else { At::Data { left: left - count } };
+                return Ok((usize::try_from(count).unwrap_or(rest.len()), ChunkPart::Data));
+            }
+            let ended = self.at == At::EndLf && byte == b'\n';
+            self.at = self.step(byte)?;
+            taken += 1;
+            if ended {
+                return Ok((taken, ChunkPart::End));
+            }
+        }
+        // Half of the last line end is not the end.
+        Ok((taken, if part == ChunkPart::End { ChunkPart::Around } else { part }))
+    }
+
+    /// What `byte` is, if it comes next.
+    fn part(&self, byte: u8) -> ChunkPart {
+        match self.at {
+            At::Data { .. } => ChunkPart::Data,
+            At::FieldStart if byte == b'\r' => ChunkPart::End,
+            At::EndLf => ChunkPart::End,
+            At::FieldStart | At::FieldName | At::FieldValue | At::FieldLf => ChunkPart::Trailer,
+            At::Size { .. } | At::Extension { .. } | At::SizeLf { .. } | At::DataCr | At::DataLf => ChunkPart::Around,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Result<At, Violation> {

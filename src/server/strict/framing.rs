@@ -7,16 +7,6 @@ use super::{
     violation::Violation,
 };
 
-/// Interim answers before the final one: 100, 102 and 103 have their uses, a stream of them does not.
-const MAX_INTERIM: u8 = 8;
-
-/// Which side's messages are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Requests,
-    Answer(Asked),
-}
-
 /// Where in the stream we stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -25,10 +15,8 @@ enum State {
     Chunked(Chunked),
     /// A request asked for an upgrade; what follows is HTTP or not, as the answer decides.
     Undecided,
-    /// Whatever comes is passed: after an upgrade, or an answer that ends with its connection.
+    /// After an upgrade: whatever comes is passed.
     Opaque,
-    /// An answer has ended.
-    Done,
 }
 
 /// What was found in some bytes.
@@ -40,42 +28,20 @@ pub(crate) struct Scanned {
     pub(crate) violation: Option<Violation>,
 }
 
-/// Follows the framing of one direction of an HTTP/1 connection.
+/// Follows the requests of an HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Framing {
-    role: Role,
     limits: HeadLimits,
     state: State,
     head: Head,
     /// Bytes of the current head that were read already; they come again until the head is whole.
     seen: usize,
-    interim: u8,
 }
 
 impl Framing {
-    /// For the requests of a client, one after another.
+    /// At the first byte of a connection.
     pub(crate) fn requests(limits: HeadLimits) -> Self {
-        Self::new(Role::Requests, limits)
-    }
-
-    /// For one answer of an upstream; call [`Self::next_answer`] before each further one.
-    #[allow(dead_code, reason = "the upstream side's half of the machine")]
-    pub(crate) fn answer(asked: Asked, limits: HeadLimits) -> Self {
-        Self::new(Role::Answer(asked), limits)
-    }
-
-    fn new(role: Role, limits: HeadLimits) -> Self {
-        Self { role, limits, state: State::Head, head: Head::default(), seen: 0, interim: 0 }
-    }
-
-    /// Another request was sent on the connection whose answer has ended. False when the answer before has not.
-    #[allow(dead_code, reason = "the upstream side's half of the machine")]
-    pub(crate) fn next_answer(&mut self, asked: Asked) -> bool {
-        let ended = self.state == State::Done;
-        if ended {
-            *self = Self::new(Role::Answer(asked), self.limits);
-        }
-        ended
+        Self { limits, state: State::Head, head: Head::default(), seen: 0 }
     }
 
     /// Reads `bytes`, which start with the first byte that was not passed yet.
@@ -92,12 +58,6 @@ impl Framing {
             }
         }
         Scanned { pass, violation: None }
-    }
-
-    /// True between two messages, when a connection may be used again: nothing of the next was seen.
-    #[allow(dead_code, reason = "the upstream side's half of the machine")]
-    pub(crate) fn is_between(&self) -> bool {
-        matches!(self.state, State::Head | State::Done) && self.seen == 0
     }
 
     /// True within a body.
@@ -125,27 +85,19 @@ impl Framing {
                 let taken = (*left).min(rest.len() as u64);
                 *left -= taken;
                 if *left == 0 {
-                    self.state = self.after_message();
+                    self.state = State::Head;
                 }
                 Ok(usize::try_from(taken).unwrap_or(rest.len()))
             }
             State::Chunked(chunked) => {
                 let (taken, ended) = chunked.read(rest)?;
                 if ended {
-                    self.state = self.after_message();
+                    self.state = State::Head;
                 }
                 Ok(taken)
             }
             State::Undecided => Ok(0),
             State::Opaque => Ok(rest.len()),
-            State::Done => Err((0, Violation::Surplus)),
-        }
-    }
-
-    fn after_message(&self) -> State {
-        match self.role {
-            Role::Requests => State::Head,
-            Role::Answer(_) => State::Done,
         }
     }
 
@@ -153,7 +105,7 @@ impl Framing {
     fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         if self.seen == 0 {
             self.head = Head::default();
-            self.seen = self.skip_empty_line(bytes)?;
+            self.seen = Self::skip_empty_line(bytes)?;
         }
         while let Some(rest) = bytes.get(self.seen..)
             && let Some(newline) = memchr::memchr(b'\n', rest)
@@ -174,10 +126,10 @@ impl Framing {
 
     /// RFC 9112 §2.2: one empty line before a request is forgiven; hyper skips it too. Anything that cannot begin a
     /// start line (a TLS hello on a plain port, say) is refused at once rather than waited for.
-    fn skip_empty_line(&self, bytes: &[u8]) -> Result<usize, Violation> {
+    fn skip_empty_line(bytes: &[u8]) -> Result<usize, Violation> {
         let skipped = match bytes {
-            [b'\r', b'\n', ..] if self.role == Role::Requests => 2,
-            [b'\r'] if self.role == Role::Requests => return Ok(0),
+            [b'\r', b'\n', ..] => 2,
+            [b'\r'] => return Ok(0),
             _ => 0,
         };
         match bytes.get(skipped) {
@@ -191,38 +143,23 @@ impl Framing {
         if self.head.has_start() {
             return self.head.field(line, &self.limits);
         }
-        match self.role {
-            Role::Requests => self.head.request_line(line, &self.limits),
-            Role::Answer(_) => self.head.status_line(line),
-        }
+        self.head.request_line(line, &self.limits)
     }
 
     fn end_head(&mut self) -> Result<usize, Violation> {
-        let asked = match self.role {
-            Role::Requests => Asked::Other,
-            Role::Answer(asked) => asked,
-        };
-        self.state = match self.head.end(asked)? {
-            BodyFraming::Empty => self.after_message(),
+        // What a request asks for decides nothing about its own body.
+        self.state = match self.head.end(Asked::Other)? {
             BodyFraming::Length(length) => State::Length(length),
             BodyFraming::Chunked => State::Chunked(Chunked::new()),
-            BodyFraming::UntilClose => State::Opaque,
-            BodyFraming::Upgrade if self.role == Role::Requests => State::Undecided,
-            BodyFraming::Upgrade => State::Opaque,
-            BodyFraming::Interim => {
-                self.interim += 1;
-                if self.interim > MAX_INTERIM {
-                    return Err(Violation::TooManyInterim);
-                }
-                State::Head
-            }
+            BodyFraming::Upgrade => State::Undecided,
+            BodyFraming::Empty | BodyFraming::UntilClose | BodyFraming::Interim => State::Head,
         };
         Ok(std::mem::take(&mut self.seen))
     }
 
     /// A request line without end is a target that is too long, not a head.
     fn too_large(&self) -> Violation {
-        if self.head.has_start() || self.role != Role::Requests {
+        if self.head.has_start() {
             Violation::HeadTooLarge
         } else {
             Violation::TargetTooLong

@@ -258,56 +258,6 @@ fn an_upgrade_with_a_body_or_in_http10_is_none() {
     ] {
         let mut framing = Framing::requests(LIMITS);
         assert_eq!(framing.feed(request.as_bytes()).pass, request.len());
-        assert!(!framing.is_undecided() && framing.is_between());
-    }
-}
-
-#[test]
-fn answers_end_where_they_say() {
-    for (asked, answer, rest_is) in [
-        (Asked::Other, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Some(Violation::Surplus)),
-        (Asked::Other, "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Some(Violation::Surplus)),
-        (
-            Asked::Other,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
-            Some(Violation::Surplus),
-        ),
-        (Asked::Other, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Some(Violation::Surplus)),
-        (Asked::Other, "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", Some(Violation::Surplus)),
-        (Asked::Head, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", Some(Violation::Surplus)),
-        (Asked::Head, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Some(Violation::Surplus)),
-        (Asked::Other, "HTTP/1.1 200 OK\r\n\r\nuntil the end", None),
-        (Asked::Other, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", None),
-    ] {
-        let mut framing = Framing::answer(asked, LIMITS);
-        let passed = framing.feed(answer.as_bytes());
-        assert_eq!(passed, Scanned { pass: answer.len(), violation: None }, "{answer:?}");
-        assert_eq!(framing.is_between(), rest_is.is_some(), "{answer:?}");
-        assert_eq!(framing.feed(b"x").violation, rest_is, "{answer:?}");
-        assert_eq!(framing.next_answer(Asked::Other), rest_is.is_some(), "{answer:?}");
-    }
-}
-
-#[test]
-fn evil_answers_are_refused() {
-    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9);
-    for (answer, violation) in [
-        ("HTTP/1.1 20 OK\r\n\r\n", Violation::StartLine),
-        ("HTTP/1.1 2000 OK\r\n\r\n", Violation::StartLine),
-        ("HTTP/1.1  200 OK\r\n\r\n", Violation::StartLine),
-        ("HTTP/2.0 200 OK\r\n\r\n", Violation::Version),
-        ("\r\nHTTP/1.1 200 OK\r\n\r\n", Violation::StartLine),
-        ("HTTP/1.1 200 O\0K\r\n\r\n", Violation::Control),
-        ("HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", Violation::BareLf),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", Violation::ContentLength),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Violation::TwoLengths),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Violation::TransferEncoding),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Violation::TransferEncoding),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Violation::ContentLength),
-        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", Violation::TransferEncoding),
-        (interim.as_str(), Violation::TooManyInterim),
-    ] {
-        let found = Framing::answer(Asked::Other, LIMITS).feed(answer.as_bytes());
-        assert_eq!(found.violation, Some(violation), "{answer:?}");
+        assert!(!framing.is_undecided() && !framing.is_in_body());
     }
 }

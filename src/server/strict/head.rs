@@ -24,7 +24,7 @@ pub(crate) enum Asked {
 
 /// How a message goes on after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyFraming {
+pub(crate) enum BodyFraming {
     /// No body.
     Empty,
     /// This many bytes, at least one.
@@ -55,7 +55,7 @@ enum StartLine {
 
 /// What was read of a head so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     start: Option<StartLine>,
     fields: usize,
     hosts: u8,
@@ -82,7 +82,7 @@ impl Head {
     }
 
     /// Reads `HTTP/1.x SP 3DIGIT [SP reason]` (RFC 9112 §4; the space before an absent reason is often left out).
-    pub(super) fn status_line(&mut self, line: &[u8]) -> Result<(), Violation> {
+    pub(crate) fn status_line(&mut self, line: &[u8]) -> Result<(), Violation> {
         let (version, rest) = line.split_at_checked(8).ok_or(Violation::StartLine)?;
         let version = read_version(version)?;
         let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = rest else {
@@ -100,7 +100,7 @@ impl Head {
     }
 
     /// Reads `name: value` (RFC 9112 §5).
-    pub(super) fn field(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
+    pub(crate) fn field(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
         self.fields += 1;
         if self.fields > limits.fields {
             return Err(Violation::HeadTooLarge);
@@ -127,7 +127,7 @@ impl Head {
     }
 
     /// The whole head was read: what follows it?
-    pub(super) fn end(&self, asked: Asked) -> Result<BodyFraming, Violation> {
+    pub(crate) fn end(&self, asked: Asked) -> Result<BodyFraming, Violation> {
         if self.chunked && self.length.is_some() {
             return Err(Violation::TwoLengths);
         }

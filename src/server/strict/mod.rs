@@ -20,7 +20,8 @@
 //! Deliberately absent: any opinion on paths, hosts or methods beyond what framing needs (that is the gateway's), and
 //! HTTP/2, whose framing has one reading.
 //!
-//! [`Framing`] does no I/O and reads answers as well as requests, so the upstream side can use it too.
+//! The rules of heads and chunks ([`MessageHead`], [`Chunked`]) do no I/O and judge answers as well as requests: the
+//! upstream side reads by them.
 
 mod bytes;
 mod chunk;
@@ -35,10 +36,10 @@ mod differential;
 #[cfg(test)]
 pub(crate) use framing::tests as cases;
 
+pub(crate) use bytes::trim;
+pub(crate) use chunk::{ChunkPart, Chunked};
 pub(crate) use framing::Framing;
-#[allow(unused_imports, reason = "for reading the answers of upstreams")]
-pub(crate) use head::Asked;
-pub(crate) use head::HeadLimits;
+pub(crate) use head::{Asked, BodyFraming, Head as MessageHead, HeadLimits};
 pub(crate) use reader::{Strict, Timeouts};
 pub(crate) use verdict::Verdict;
 pub(crate) use violation::Violation;

@@ -60,14 +60,11 @@ pub(crate) enum Violation {
     /// Answers only: more 1xx answers than anyone needs (RFC 9110 §15.2).
     #[error("too many interim answers")]
     TooManyInterim,
-    /// Answers only: bytes after the end of the answer.
-    #[error("bytes follow the end of the message")]
-    Surplus,
 }
 
 impl Violation {
     /// All of them, in the order of their numbers.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 18] = [
         Self::BareLf,
         Self::Control,
         Self::StartLine,
@@ -86,7 +83,6 @@ impl Violation {
         Self::HeadTooSlow,
         Self::BodyTooSlow,
         Self::TooManyInterim,
-        Self::Surplus,
     ];
 
     /// The one with this number; how it travels in an atomic.
@@ -116,6 +112,6 @@ mod tests {
             assert_eq!(Violation::from_number(violation as u8), Some(violation));
         }
         assert_eq!(Violation::from_number(0), None);
-        assert_eq!(Violation::from_number(20), None);
+        assert_eq!(Violation::from_number(19), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     config::upstream as config,
     policy::Permit,
     upstream::{
-        Pool, Upstream,
+        Lines, Pool, Upstream,
         tests::{
             raw::{RawApp, Step, local, say},
             upstream,
@@ -87,7 +87,7 @@ impl Gate {
         let hop = strip_hop_by_hop(request.headers_mut());
         let Served { forwarder, upstream, settings } = &*self.served;
         let passage =
-            Passage { upstream, settings, hop, affinity: None, cancel: &self.cancel, keep: super::Keep::default() };
+            Passage { upstream, settings, hop, lines: [Lines::NONE; 2], affinity: None, cancel: &self.cancel, keep: super::Keep::default() };
         let answer = forwarder.forward(Permit::for_test(), request, passage).await;
         Ok(answer.unwrap_or_else(|error| {
             let status = match error {

@@ -1,0 +1,249 @@
+//! One request and its answer over a connection.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, request, response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::{
+    answer::{Head, HeadReader},
+    decode::{Decoder, Piece},
+    encode::{self, Framing},
+    idle::Connection,
+    switched::Switched,
+    wire::Wire,
+};
+use crate::{
+    body::{Body, BodyError},
+    server::strict::{BodyFraming, Violation},
+    upstream::{error::UpstreamError, lines::Lines},
+};
+
+/// An exchange whose answer's head has come. Dropping it closes the connection, whatever is under way.
+#[derive(Debug)]
+pub(in crate::upstream) struct Exchange {
+    wire: Wire,
+    upload: Option<Upload>,
+    decoder: Decoder,
+    keeps_alive: bool,
+}
+
+/// What is still to be sent of the request's body.
+#[derive(Debug)]
+struct Upload {
+    body: Body,
+    framing: Framing,
+    /// Nothing was taken out of it yet.
+    untouched: bool,
+}
+
+/// The head of an answer, and the rest of the exchange.
+#[derive(Debug)]
+pub(in crate::upstream) struct Answered {
+    pub(in crate::upstream) head: response::Parts,
+    pub(in crate::upstream) rest: Exchange,
+    /// It is a 101: what follows is no HTTP.
+    pub(in crate::upstream) switches: bool,
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub(in crate::upstream) struct Failure {
+    pub(in crate::upstream) error: UpstreamError,
+    /// The request, where nothing of its body is gone.
+    pub(in crate::upstream) request: Option<Request<Body>>,
+    /// Not a byte of it was written.
+    pub(in crate::upstream) unsent: bool,
+    /// The connection failed before a byte of an answer came.
+    pub(in crate::upstream) untouched: bool,
+}
+
+/// Why an exchange stopped.
+#[derive(Debug)]
+enum Broken {
+    /// The connection failed, or was closed where it must not be.
+    Io(io::Error),
+    /// The answer has two readings, or none.
+    Answer(Violation),
+    /// The request's body failed.
+    Body(BodyError),
+}
+
+/// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer.
+pub(in crate::upstream) async fn send(
+    connection: Box<Connection>,
+    request: Request<Body>,
+    lines: [&Lines; 2],
+) -> Result<Answered, Failure> {
+    let (parts, body) = request.into_parts();
+    let framing = Framing::of(&body);
+    let mut reader = HeadReader::new(parts.method == http::Method::HEAD, connection.buffer_bytes);
+    let mut wire = Wire::new(connection);
+    encode::head(&parts, lines, framing, wire.outgoing());
+    let upload = (framing != Framing::None).then_some(Upload { body, framing, untouched: true });
+    let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
+    match poll_fn(|cx| exchange.poll_head(cx, &mut reader)).await {
+        Ok(head) => {
+            exchange.decoder = Decoder::new(head.framing);
+            exchange.keeps_alive &= head.keeps_alive;
+            Ok(Answered { head: head.parts, switches: head.framing == BodyFraming::Upgrade, rest: exchange })
+        }
+        Err(broken) => Err(exchange.fail(broken, parts)),
+    }
+}
+
+impl Exchange {
+    /// Writes the request and reads until the head of the answer is whole. An app may answer before it has taken the
+    /// whole request, and one that closes may have answered before: a failed write decides nothing, the end of what
+    /// there is to read does.
+    fn poll_head(&mut self, cx: &mut Context<'_>, reader: &mut HeadReader) -> Poll<Result<Head, Broken>> {
+        self.poll_upload(cx)?;
+        loop {
+            if ready!(self.wire.poll_receive(cx)).map_err(Broken::Io)? == 0 {
+                return Poll::Ready(Err(Broken::Io(self.wire.why_closed())));
+            }
+            if let Some(head) = reader.read(&mut self.wire.received).map_err(Broken::Answer)? {
+                return Poll::Ready(Ok(head));
+            }
+        }
+    }
+
+    /// Sends what there is of the request, as far as it goes now. An error is the request's body's own.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        while !self.wire.is_closed_for_writing() {
+            let waits = self.take_from_body(cx)?;
+            if self.wire.poll_send(cx).is_pending() {
+                return Ok(());
+            }
+            if waits || self.upload.is_none() {
+                self.wire.poll_flush(cx);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next piece out of the request's body, so that it goes out in one write with what stands before it.
+    /// True when there is none yet.
+    fn take_from_body(&mut self, cx: &mut Context<'_>) -> Result<bool, Broken> {
+        let Some(upload) = self.upload.as_mut().filter(|_| !self.wire.has_data()) else { return Ok(false) };
+        match Pin::new(&mut upload.body).poll_frame(cx) {
+            Poll::Pending => return Ok(true),
+            Poll::Ready(Some(Err(error))) => return Err(Broken::Body(error)),
+            Poll::Ready(Some(Ok(frame))) => {
+                // Trailers of requests never pass (threats 1.1), and an empty chunk would end the body.
+                if let Ok(data) = frame.into_data()
+                    && !data.is_empty()
+                {
+                    upload.untouched = false;
+                    upload.framing = upload.framing.less(data.len()).map_err(Broken::Body)?;
+                    let behind = upload.framing.around(&data, self.wire.outgoing());
+                    self.wire.put(data, behind);
+                }
+                if !upload.body.is_end_stream() {
+                    return Ok(false);
+                }
+            }
+            Poll::Ready(None) => {}
+        }
+        let framing = upload.framing;
+        if matches!(framing, Framing::Length(left) if left > 0) {
+            return Err(Broken::Body(BodyError::Other("it is shorter than it said".into())));
+        }
+        self.wire.put_end(framing);
+        self.upload = None;
+        Ok(false)
+    }
+
+    /// Sorts a failure before the head.
+    fn fail(self, broken: Broken, parts: request::Parts) -> Failure {
+        let (unsent, untouched) = (!self.wire.wrote, !self.wire.read);
+        let untouched = untouched && matches!(broken, Broken::Io(_));
+        let body = match self.upload {
+            Some(Upload { body, untouched: true, .. }) => Some(body),
+            Some(_) => None,
+            None => self.wire.into_body(),
+        };
+        Failure {
+            request: body.map(|body| Request::from_parts(parts, body)),
+            error: broken.into_upstream_error(),
+            unsent,
+            untouched,
+        }
+    }
+
+    /// The connection, ready for another request; nothing when it cannot carry one (threats 3.4, 3.6): the answer or the
+    /// request has not ended, the app closes, or bytes follow the answer.
+    pub(in crate::upstream) fn into_connection(self) -> Option<Box<Connection>> {
+        let ended = self.decoder.has_ended() && self.upload.is_none() && self.keeps_alive;
+        if ended { self.wire.into_connection() } else { None }
+    }
+
+    /// The bare stream after a 101, with what was received behind its head.
+    pub(in crate::upstream) fn into_switched(self) -> Switched {
+        self.wire.into_switched()
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
+        if self.upload.is_some() || self.wire.is_sending() {
+            self.poll_upload(cx)?;
+        }
+        loop {
+            match self.decoder.next(&mut self.wire.received).map_err(Broken::Answer)? {
+                Piece::Wait => {}
+                piece => return Poll::Ready(Ok(piece)),
+            }
+            match ready!(self.wire.poll_receive_body(cx, self.decoder.left())).map_err(Broken::Io)? {
+                0 if self.decoder.closed() => return Poll::Ready(Ok(Piece::End)),
+                0 => return Poll::Ready(Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()))),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl HttpBody for Exchange {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(match ready!(self.get_mut().poll_piece(cx)) {
+            Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Ok(Piece::End | Piece::Wait) => None,
+            Err(broken) => Some(Err(broken.into_body_error())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.decoder.has_ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.decoder.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Broken {
+    fn into_upstream_error(self) -> UpstreamError {
+        match self {
+            Self::Io(error) => UpstreamError::Reset(error.into()),
+            Self::Answer(violation) => UpstreamError::Unreadable(violation.into()),
+            Self::Body(error) => UpstreamError::RequestBody(error.into()),
+        }
+    }
+
+    fn into_body_error(self) -> BodyError {
+        match self {
+            Self::Io(error) => BodyError::Cut(error.into()),
+            Self::Answer(violation) => BodyError::Cut(violation.into()),
+            Self::Body(error) => error,
+        }
+    }
+}

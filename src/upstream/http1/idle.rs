@@ -1,0 +1,56 @@
+//! A connection between two exchanges.
+
+use std::{
+    future::Future as _,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt as _;
+
+use crate::upstream::stream::Stream;
+
+/// A connection on which nothing is under way. Dropping it closes it.
+#[derive(Debug)]
+pub(in crate::upstream) struct Connection {
+    pub(super) stream: Stream,
+    /// Most bytes to read ahead.
+    pub(super) buffer_bytes: usize,
+    /// It carried a request before.
+    pub(super) served: bool,
+    /// Room to write heads in, kept from request to request.
+    pub(super) outgoing: BytesMut,
+    idle_since: Instant,
+}
+
+impl Connection {
+    /// Speaks HTTP/1.1 over `stream`, reading at most `buffer_bytes` ahead.
+    pub(in crate::upstream) fn new(stream: Stream, buffer_bytes: usize) -> Self {
+        Self { stream, buffer_bytes, served: false, outgoing: BytesMut::new(), idle_since: Instant::now() }
+    }
+
+    /// Notes that it lies idle from now on.
+    pub(in crate::upstream) fn rest(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    /// True when it carried a request before: it may have been closed by the peer meanwhile.
+    pub(in crate::upstream) fn is_reused(&self) -> bool {
+        self.served
+    }
+
+    /// True when it has lain idle for longer than `keep_alive`.
+    pub(in crate::upstream) fn is_stale(&self, keep_alive: Duration) -> bool {
+        self.idle_since.elapsed() > keep_alive
+    }
+
+    /// True while the peer neither closed it nor sent anything: nobody asked, so whatever comes is no answer (threats
+    /// 3.6). The runtime knows whether there is something to read; only then is the kernel asked.
+    pub(in crate::upstream) fn is_quiet(&mut self) -> bool {
+        let mut nothing = [0; 1];
+        let reading = pin!(self.stream.read(&mut nothing));
+        matches!(reading.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+}
