@@ -21,11 +21,16 @@ use crate::{
     telemetry::{self, access_log::AccessLog, admin::AdminServer},
 };
 
+mod announce;
 mod chores;
+#[cfg(test)]
+mod event_tests;
 mod foundation;
 mod gate;
 mod ready;
 mod signing;
+#[cfg(test)]
+pub(crate) mod test_gateway;
 
 pub use foundation::Foundation;
 use gate::Builder;

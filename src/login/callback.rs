@@ -301,11 +301,25 @@ impl Login {
             }
         };
         told.iter().for_each(|event| self.events.tell(event));
+        if signed_in.created {
+            self.announced(account);
+        }
         self.metrics.login(LoginStep::Completed, &attempt.provider);
         self.metrics.session_begun(&attempt.provider);
         attempt.done = true;
         let cookies = self.signed_in_cookies(&attempt, &id, &Remembered::of(identity.origin(), identity.profile()));
         Ending::SignedIn { cookies, return_to: attempt.return_to }
+    }
+
+    /// Notes that the making of an account was told, without keeping the person waiting. Should it fail, it is told again
+    /// at the next sign-in or by a chore: rather twice than never, and with the same id.
+    fn announced(&self, account: AccountId) {
+        let directory = self.directory.clone();
+        tokio::spawn(async move {
+            if let Err(error) = directory.announced(&account).await {
+                tracing::debug!(%error, "could not note that the new account was told of");
+            }
+        });
     }
 
     /// What is told of a sign-in: that the account was made, when it was, and that a session has begun.

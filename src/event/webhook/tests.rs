@@ -33,7 +33,8 @@ impl Receiver {
                     let (answers, kept) = (answers.clone(), kept.clone());
                     async move {
                         let (head, body) = request.into_parts();
-                        kept.lock().unwrap().push((head.headers, body.collect().await.unwrap().to_bytes()));
+                        let body = body.collect().await.unwrap().to_bytes();
+                        kept.lock().unwrap().push((head.headers, body));
                         let (status, retry) = answers.lock().unwrap().pop_front().unwrap_or((204, None));
                         let mut response = Response::builder().status(status);
                         if let Some(retry) = retry {

@@ -90,6 +90,9 @@ async fn put_one(
 #[async_trait]
 impl Outbox for EmbeddedSessions {
     async fn append(&self, letters: &[Letter]) -> Result<(), OutboxError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
         let mut writing = self.file.write().await?;
         put(&mut writing, letters).await?;
         writing.commit().await.map_err(Fault::from)?;

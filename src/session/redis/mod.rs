@@ -35,7 +35,7 @@ mod connect;
 mod outbox;
 mod script;
 #[cfg(test)]
-pub(super) mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod watch;

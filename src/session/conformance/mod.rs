@@ -2,8 +2,11 @@
 //!
 //! A case takes two handles of one store, as two replicas would have. A new store is one more row in `conformance!`.
 
+mod outbox;
+
 use std::{any::Any, sync::Arc, time::Duration};
 
+use self::outbox::*;
 use super::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Stored, Untold, Whose};
 use crate::{
     clock::Timestamp,
@@ -60,6 +63,17 @@ conformance!(
     of_many_first_writers_of_a_document_one_wins,
     sweeping_leaves_the_living,
     ping_answers,
+    letters_of_a_beginning_are_written_with_it,
+    letters_of_a_replacement_are_written_only_when_it_is_done,
+    letters_of_an_end_are_written_only_when_there_was_a_session,
+    every_session_that_ends_is_told_by_itself,
+    letters_wait_in_order_in_the_partition_of_their_key,
+    of_many_writers_all_letters_wait_in_one_order,
+    a_letter_goes_when_all_sinks_are_past_it,
+    a_mark_never_goes_back_and_a_new_sink_begins_at_the_beginning,
+    what_waits_is_measured_and_dropped_by_number_and_age,
+    dead_letters_are_kept_revived_and_discarded,
+    a_claim_has_one_holder,
 );
 
 async fn embedded_replicas() -> Replicas {
