@@ -62,7 +62,10 @@ async fn a_sign_in_and_a_sign_out_are_told_in_order_and_without_a_secret() {
     assert_eq!(kinds(&told)[2], "io.brama.session.signed_out");
     let of = |event: usize, name: &str| told[event]["data"][name].clone();
     assert_eq!(of(0, "provider"), "google");
-    assert_eq!(of(0, "subject"), gateway.parts.google.subject(crate::demo::simulator::People::find("olena").unwrap()).as_str());
+    assert_eq!(
+        of(0, "subject"),
+        gateway.parts.google.subject(crate::demo::simulator::People::find("olena").unwrap()).as_str()
+    );
     assert_eq!(of(1, "session"), of(2, "session"));
     assert!(told.iter().all(|event| event["subject"] == told[0]["subject"] && event["subject"].is_string()));
     assert!(told.iter().all(|event| event["source"] == "http://gate.test"));

@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> anyhow::Result<Exit
         Args::Pending { file, dead: true } => with_outbox(file, console, list_dead)?,
         Args::Replay { file, ids, .. } => {
             return with_outbox(file, console, async |opened, console| {
-                each_dead(opened, ids, console, "will be offered again", async |position, dead| {
+                each_dead(opened, ids, console, "offered again", async |position, dead| {
                     opened.outbox.revive(position, dead, SystemClock.now()).await
                 })
                 .await
@@ -118,11 +118,11 @@ async fn pending(opened: &Opened, console: &mut Console<'_>) -> anyhow::Result<(
         oldest = [oldest, measure.oldest].into_iter().flatten().min();
     }
     let since = oldest.map(|oldest| format!(", the oldest since {oldest}")).unwrap_or_default();
-    writeln!(console.out, "{count} events wait{since}")?;
+    writeln!(console.out, "waiting: {count}{since}")?;
     for sink in &opened.sinks {
         writeln!(console.out, "{sink}: {} behind", behind(outbox, sink).await?)?;
     }
-    writeln!(console.out, "{} dead letters", outbox.dead_count().await?)?;
+    writeln!(console.out, "dead letters: {}", outbox.dead_count().await?)?;
     Ok(())
 }
 
@@ -179,9 +179,77 @@ async fn each_dead(
             }
         }
     }
-    writeln!(console.out, "{count} events {done}")?;
+    writeln!(console.out, "{done}: {count}")?;
     for id in &missing {
         writeln!(console.out, "{id} is not among the dead letters")?;
     }
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::{clock::Timestamp, event::sink::Letter};
+
+    /// A configuration with a sink, and a store in which one event waits and two are dead.
+    fn prepared(folder: &Path) -> PathBuf {
+        let path = folder.join("brama.toml");
+        let sink = "[event.sink.lines]\nkind = \"file\"\n[event.sink.lines.file]\npath = \"events.jsonl\"\n";
+        fs::write(&path, format!("{}{sink}", crate::config::load::tests::LEAST)).unwrap();
+        with(&path, async |opened, _| {
+            let at = Timestamp::from_secs(1_700_000_000);
+            let letter = |id: &str| Letter {
+                id: id.into(),
+                kind: "io.brama.session.begun".into(),
+                key: "key".into(),
+                at,
+                body: "{}".into(),
+            };
+            opened.outbox.append(&[letter("waits")]).await?;
+            for id in ["a", "b"] {
+                let why = "410 Gone\nforged".to_owned();
+                opened.outbox.bury(&DeadLetter { sink: "lines".into(), why, at, letter: letter(id) }).await?;
+            }
+            Ok(())
+        });
+        path
+    }
+
+    fn with(path: &Path, work: impl AsyncFnOnce(&Opened, &mut Console<'_>) -> anyhow::Result<()>) {
+        let file = File { config: path.to_owned() };
+        with_outbox(&file, &mut Console { out: &mut Vec::new(), colour: false }, work).unwrap();
+    }
+
+    fn shown(args: Args) -> (String, ExitCode) {
+        let mut out = Vec::new();
+        let code = run(&args, &mut Console { out: &mut out, colour: false }).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    #[test]
+    fn what_waits_and_what_is_dead_is_shown_replayed_and_discarded() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = prepared(folder.path());
+        let file = || File { config: config.clone() };
+        let (pending, _) = shown(Args::Pending { file: file(), dead: false });
+        assert_eq!(pending, "waiting: 1, the oldest since 2023-11-14T22:13:20Z\nlines: 1 behind\ndead letters: 2\n");
+        let (dead, _) = shown(Args::Pending { file: file(), dead: true });
+        let line = |id| format!("{id}  2023-11-14T22:13:20Z  lines  io.brama.session.begun  410 Gone\\nforged\n");
+        assert_eq!(dead, line("a") + &line("b"));
+        let (replayed, code) = shown(Args::Replay { file: file(), ids: vec!["a".into(), "nope".into()], all: false });
+        assert_eq!(replayed, "offered again: 1\nnope is not among the dead letters\n");
+        assert_eq!(code, ExitCode::FAILURE);
+        let (discarded, code) = shown(Args::Discard { file: file(), ids: vec![], all: true });
+        assert_eq!((discarded.as_str(), code), ("dropped: 1\n", ExitCode::SUCCESS));
+        let (pending, _) = shown(Args::Pending { file: file(), dead: false });
+        assert!(pending.contains("lines: 2 behind\ndead letters: 0"), "{pending}");
+    }
+
+    #[test]
+    fn the_schema_is_printed() {
+        let (schema, _) = shown(Args::Schema);
+        assert!(schema.contains("io.brama.session.begun") && schema.ends_with("}\n"));
+    }
 }

@@ -135,7 +135,8 @@ mod tests {
     use super::*;
 
     fn help(path: &[&str]) -> String {
-        let mut command = Cli::command();
+        // As wide as it wants to be, whatever the terminal of whoever runs the tests.
+        let mut command = Cli::command().term_width(0);
         command.build();
         let mut command = &mut command;
         for name in path {

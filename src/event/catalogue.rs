@@ -332,9 +332,4 @@ mod tests {
         }
         assert!(types == markdown(), "run the tests with BRAMA_WRITE_DOCS=1 to write docs/events.md anew");
     }
-    // TEMPORARY
-    #[test]
-    fn zz_write_reference() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/config/brama.toml"), crate::config::reference::reference()).unwrap();
-    }
 }
