@@ -2,14 +2,15 @@
 //!
 //! Works on the session store that the configuration names, beside a running gateway or without one.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 
-use super::{Console, check::DEFAULT_FILE};
+use super::{
+    Console,
+    opened::{ConfigFile, awaited},
+};
 use crate::{
-    app,
     clock::{Clock as _, SystemClock},
-    config::Config,
-    directory::sql::sqlite::SqliteFile,
+    directory::sql::sqlite::LazyFile,
     event::{
         catalogue,
         outbox::{DeadLetter, Outbox, Partition, Position},
@@ -22,7 +23,7 @@ pub(super) enum Args {
     /// Show how many events wait for a sink, and how far each sink is behind.
     Pending {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// List the events that a sink can never take instead.
         #[arg(long)]
         dead: bool,
@@ -30,7 +31,7 @@ pub(super) enum Args {
     /// Offer events again that a sink could never take, once what was wrong is mended.
     Replay {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// Which: their ids, as `brama events pending --dead` lists them.
         #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<String>,
@@ -41,7 +42,7 @@ pub(super) enum Args {
     /// Drop events for good that a sink can never take.
     Discard {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// Which: their ids, as `brama events pending --dead` lists them.
         #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<String>,
@@ -51,13 +52,6 @@ pub(super) enum Args {
     },
     /// Print the JSON Schema of all events.
     Schema,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct File {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", env = "BRAMA_CONFIG", hide_env_values = true, default_value = DEFAULT_FILE)]
-    config: PathBuf,
 }
 
 /// How many dead letters are read at a time.
@@ -93,18 +87,15 @@ struct Opened {
 }
 
 fn with_outbox<T>(
-    file: &File,
+    file: &ConfigFile,
     console: &mut Console<'_>,
     work: impl AsyncFnOnce(&Opened, &mut Console<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let config = Config::load(&file.config)?;
-    app::control_plane()?.block_on(async {
-        let database = SqliteFile::open(&config.directory.file).await?;
-        let store = session::open(&config.session, &database).await?;
+    let config = file.load()?;
+    awaited(async {
+        let store = session::open(&config.session, &LazyFile::at(&config.directory.file)).await?;
         let opened = Opened { outbox: store, sinks: config.event.sink.keys().cloned().collect() };
-        let done = work(&opened, console).await;
-        database.close().await;
-        done
+        work(&opened, console).await
     })
 }
 
@@ -188,7 +179,10 @@ async fn each_dead(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
 
     use super::*;
     use crate::{clock::Timestamp, event::sink::Letter};
@@ -218,7 +212,7 @@ mod tests {
     }
 
     fn with(path: &Path, work: impl AsyncFnOnce(&Opened, &mut Console<'_>) -> anyhow::Result<()>) {
-        let file = File { config: path.to_owned() };
+        let file = ConfigFile { config: path.to_owned() };
         with_outbox(&file, &mut Console { out: &mut Vec::new(), colour: false }, work).unwrap();
     }
 
@@ -232,7 +226,7 @@ mod tests {
     fn what_waits_and_what_is_dead_is_shown_replayed_and_discarded() {
         let folder = tempfile::tempdir().unwrap();
         let config = prepared(folder.path());
-        let file = || File { config: config.clone() };
+        let file = || ConfigFile { config: config.clone() };
         let (pending, _) = shown(Args::Pending { file: file(), dead: false });
         assert_eq!(pending, "waiting: 1, the oldest since 2023-11-14T22:13:20Z\nlines: 1 behind\ndead letters: 2\n");
         let (dead, _) = shown(Args::Pending { file: file(), dead: true });

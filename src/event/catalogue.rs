@@ -70,7 +70,7 @@ pub const FIELDS: &[Field] = &[
 const PERSON: &[&str] =
     &["issuer", "subject", "email", "email_verified", "name", "preferred_username", "locale", "address", "request"];
 const CALLER: &[&str] = &["provider", "address", "request"];
-const IDENTITY: &[&str] = &["account", "provider", "issuer", "subject"];
+const IDENTITY: &[&str] = &["account", "issuer", "subject"];
 
 /// Every type of event, in the order of an account's life.
 pub const CATALOGUE: &[Entry] = &[
@@ -120,13 +120,13 @@ pub const CATALOGUE: &[Entry] = &[
         kind: "io.brama.identity.linked",
         doc: "An account was tied to one more identity, by a second sign-in.",
         required: IDENTITY,
-        optional: &["address", "request"],
+        optional: CALLER,
     },
     Entry {
         kind: "io.brama.identity.unlinked",
         doc: "An account is no longer tied to an identity.",
         required: IDENTITY,
-        optional: &["address", "request"],
+        optional: CALLER,
     },
     Entry {
         kind: "io.brama.account.disabled",
