@@ -177,6 +177,7 @@ fn what_is_done_to_an_account_and_its_sessions_waits_to_be_told() {
     let (id, config) = (account.id.to_string(), file.load().unwrap());
     awaited(async { Ok(accounts(&config).await?.link(&account.id, &person(7), NOW).await?) }).unwrap();
     begin_session(&file, &account);
+    let id = id.as_str();
     for line in
         [["disable", id].as_slice(), &["enable", id], &["unlink", id, "https://issuer.test", "7"], &["delete", id]]
     {
