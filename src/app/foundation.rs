@@ -8,7 +8,11 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, session::Store},
     directory::{self, Directory, sql::sqlite::LazyFile},
-    event::{Event, EventSink, log::AuditLog},
+    event::{
+        self, Journal,
+        log::AuditLog,
+        relay::{self, Addressee, Relay},
+    },
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
     session::{self, Sessions, lifetime::Lifetime, streams::Streams},
@@ -30,8 +34,10 @@ pub struct Foundation {
     pub streams: Arc<Streams>,
     /// All accounts.
     pub directory: Arc<dyn Directory>,
-    /// Where events go.
-    pub events: Arc<dyn EventSink>,
+    /// Where events are told.
+    pub events: Arc<Journal>,
+    /// Where they go from there.
+    pub sinks: Vec<Addressee>,
     /// Signs assertions.
     pub asserter: Arc<Asserter>,
 }
@@ -56,6 +62,9 @@ impl Foundation {
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
         let audit =
             AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;
+        let sinks = event::open::open_all(&config.event)?;
+        let scribe = event::open::scribe(&config.event, &config.portal.public_url)?;
+        let events = Arc::new(Journal::new(audit, metrics.clone(), scribe, store.clone()));
         let signing = SigningKeys::generate(clock.now())?;
         let issuer = config.portal.public_url.as_str().trim_end_matches('/');
         Ok(Self {
@@ -67,7 +76,8 @@ impl Foundation {
                 config.session.cache_capacity,
                 clock.clone(),
             )),
-            events: Arc::new(Told { audit, metrics: metrics.clone() }),
+            events,
+            sinks,
             asserter: Arc::new(Asserter::new(signing, issuer, config.headers.assertion_life)),
             streams: Arc::default(),
             directory,
@@ -78,26 +88,24 @@ impl Foundation {
     }
 }
 
+impl Foundation {
+    /// Begins to carry events to their sinks.
+    pub(super) fn start_relay(&self, config: &Config) -> Relay {
+        let parts = relay::Parts {
+            outbox: self.sessions.store().clone(),
+            addressees: self.sinks.clone(),
+            journal: self.events.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.outbox().clone(),
+        };
+        Relay::start(&parts, &config.event)
+    }
+}
+
 /// The folder of the database: where a key is made when none is configured.
 fn data_folder(config: &Config) -> &Path {
     match config.directory.file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    }
-}
-
-/// Counts events and writes them down.
-#[derive(Debug)]
-struct Told {
-    audit: Option<AuditLog>,
-    metrics: Metrics,
-}
-
-impl EventSink for Told {
-    fn tell(&self, event: &Event) {
-        self.metrics.event(event.what.name());
-        if let Some(audit) = &self.audit {
-            audit.tell(event);
-        }
     }
 }

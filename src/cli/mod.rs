@@ -19,6 +19,7 @@ mod check;
 mod config;
 mod demo;
 mod directory;
+mod events;
 mod keys;
 mod opened;
 mod report;
@@ -45,6 +46,9 @@ enum Command {
     /// Show what a configuration file can hold.
     #[command(subcommand)]
     Config(config::Args),
+    /// Look after events on their way to sinks.
+    #[command(subcommand)]
+    Events(events::Args),
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::Args),
@@ -91,6 +95,7 @@ fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitC
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args, console),
         Command::Config(args) => config::run(&args, console),
+        Command::Events(args) => events::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
         Command::Accounts(args) => accounts::run(&args, console),
         Command::Directory(args) => directory::run(&args, console),
@@ -141,7 +146,8 @@ mod tests {
     use super::*;
 
     fn help(path: &[&str]) -> String {
-        let mut command = Cli::command();
+        // As wide as it wants to be, whatever the terminal of whoever runs the tests.
+        let mut command = Cli::command().term_width(0);
         command.build();
         let mut command = &mut command;
         for name in path {
@@ -160,6 +166,7 @@ mod tests {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_check", help(&["check"]));
         insta::assert_snapshot!("help_config", help(&["config"]));
+        insta::assert_snapshot!("help_events", help(&["events"]));
         insta::assert_snapshot!("help_keys", help(&["keys"]));
         insta::assert_snapshot!("help_accounts", help(&["accounts"]));
         insta::assert_snapshot!("help_accounts_list", help(&["accounts", "list"]));

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Event, EventSink, What};
+use super::{Event, What};
 use crate::{
     config::telemetry::{LineFormat, Telemetry},
     telemetry::{
@@ -34,10 +34,9 @@ impl AuditLog {
         let lines = Lines::open("audit-log", &config.audit_log_to, dropped)?;
         Ok(Some(Self { producer: lines.producer(), json: config.audit_log == LineFormat::Json }))
     }
-}
 
-impl EventSink for AuditLog {
-    fn tell(&self, event: &Event) {
+    /// Writes one event down.
+    pub fn tell(&self, event: &Event) {
         self.producer.say(|line| if self.json { json(line, event) } else { human(line, event) });
     }
 }
@@ -48,7 +47,7 @@ fn json(line: &mut Vec<u8>, event: &Event) {
     let mut put = |name: &str, value: serde_json::Value| object.insert(name.to_owned(), value);
     put(field::TIME, event.at.to_string().into());
     put(field::EVENT, event.what.name().into());
-    if let Some(reason) = reason(&event.what) {
+    if let Some(reason) = event.what.reason() {
         put(field::REASON, reason.into());
     }
     if let What::SignedOut { sessions } = event.what {
@@ -65,7 +64,7 @@ fn json(line: &mut Vec<u8>, event: &Event) {
 
 fn human(line: &mut Vec<u8>, event: &Event) {
     let _ = write!(line, "{} audit {}", event.at, event.what.name());
-    if let Some(reason) = reason(&event.what) {
+    if let Some(reason) = event.what.reason() {
         let _ = write!(line, " {}={reason}", field::REASON);
     }
     if let What::SignedOut { sessions } = event.what {
@@ -75,13 +74,6 @@ fn human(line: &mut Vec<u8>, event: &Event) {
         if let Some(value) = value {
             let _ = write!(line, " {name}={}", value.escape_debug());
         }
-    }
-}
-
-fn reason(what: &What) -> Option<&'static str> {
-    match what {
-        What::Refused { reason } | What::RenewalFailed { reason } | What::Revoked { reason } => Some(reason),
-        _ => None,
     }
 }
 
@@ -103,12 +95,10 @@ mod tests {
 
     fn event() -> Event {
         Event {
-            at: Timestamp::from_secs(0),
-            what: What::Refused { reason: "email_domain" },
-            account: None,
             provider: Some(ProviderName::new("google")),
             address: Some([192, 0, 2, 1].into()),
             request: Some("0198\nforged".to_owned()),
+            ..Event::new(Timestamp::from_secs(0), What::Refused { reason: "email_domain" })
         }
     }
 

@@ -1,22 +1,35 @@
 //! Events: what happened, told to whoever needs to know.
 //!
-//! Every account, session and security event is one [`Event`]. It goes to the audit log now; brokers follow behind the
-//! same [`EventSink`] contract.
-
-use std::fmt;
-
-use serde::Serialize;
+//! Every account, session and security event is one [`Event`]. The [`journal`] counts it and writes it into the audit
+//! log. Where sinks are configured it also becomes a [`Letter`](sink::Letter), a CloudEvents 1.0 message ([`schema`],
+//! documented in [`catalogue`]), which is written into the [`outbox`] in the same step as the change it tells of. From
+//! there the [`relay`] carries it to every [`EventSink`], in order per account, at least once, and never on a login's
+//! way.
+//!
+//! To add an event: a variant of [`What`], its type in [`schema`], its fields and example in [`catalogue`], then
+//! `brama events schema > config/events.schema.json` and the page `docs/events.md`, which a test keeps in step.
 
 use crate::{
     clock::Timestamp,
-    identity::{AccountId, ProviderName},
+    identity::{AccountId, IdentityKey, Profile, ProviderName},
 };
 
+pub mod catalogue;
+pub mod file;
+pub mod filter;
+pub mod journal;
 pub mod log;
+pub mod open;
+pub mod outbox;
+pub mod relay;
+pub mod schema;
+pub mod sink;
+pub mod webhook;
+
+pub use self::{journal::Journal, outbox::Outbox, sink::EventSink};
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A first sign-in made an account.
     AccountCreated,
@@ -39,15 +52,21 @@ pub enum What {
         /// How many sessions ended.
         sessions: usize,
     },
-    /// A further identity was tied to an account.
-    IdentityLinked,
-    /// An identity was taken from an account.
-    IdentityUnlinked,
     /// A session was ended by someone or something else.
     Revoked {
         /// A short, stable word.
         reason: &'static str,
     },
+    /// An account was tied to one more identity.
+    IdentityLinked,
+    /// An account is no longer tied to an identity.
+    IdentityUnlinked,
+    /// An account was shut.
+    AccountDisabled,
+    /// An account was opened again.
+    AccountEnabled,
+    /// An account is no more.
+    AccountDeleted,
 }
 
 impl What {
@@ -60,37 +79,69 @@ impl What {
             Self::Renewed => "renewed",
             Self::RenewalFailed { .. } => "renewal_failed",
             Self::SignedOut { .. } => "signed_out",
+            Self::Revoked { .. } => "revoked",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
-            Self::Revoked { .. } => "revoked",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountEnabled => "account_enabled",
+            Self::AccountDeleted => "account_deleted",
+        }
+    }
+
+    /// Why, for events that have a reason.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { reason } | Self::RenewalFailed { reason } | Self::Revoked { reason } => Some(reason),
+            _ => None,
         }
     }
 }
 
 /// One event. Holds nothing secret: no token, cookie, code or full session key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
     /// What.
-    #[serde(flatten)]
     pub what: What,
     /// Whose account, when known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
     /// By which provider, when known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderName>,
+    /// By which identity, where it matters which of an account's.
+    pub identity: Option<IdentityKey>,
+    /// What the provider told of the person, where consumers need it.
+    pub profile: Option<Profile>,
+    /// Which session: the beginning of its key ([`SESSION_DIGITS`] hexadecimal digits), enough to know it again.
+    pub session: Option<String>,
     /// From which address, when a request caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
     /// The request's reference, when a request caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
 }
 
-/// Takes events. Never waits and never fails: what cannot be delivered now is the sink's own worry.
-pub trait EventSink: Send + Sync + fmt::Debug {
-    /// Takes one event.
-    fn tell(&self, event: &Event);
+/// How much of a session's key an event shows. The key is a hash and opens nothing; cut, it does not even name a record.
+pub const SESSION_DIGITS: usize = 16;
+
+impl Event {
+    /// An event of which nothing more is known. Name the rest: `Event { account, ..Event::new(now, what) }`.
+    pub fn new(at: Timestamp, what: What) -> Self {
+        Self {
+            at,
+            what,
+            account: None,
+            provider: None,
+            identity: None,
+            profile: None,
+            session: None,
+            address: None,
+            request: None,
+        }
+    }
+
+    /// The same, of the session with this key in hexadecimal.
+    #[must_use]
+    pub fn of_session(self, key_hex: &str) -> Self {
+        Self { session: key_hex.get(..SESSION_DIGITS).map(str::to_owned), ..self }
+    }
 }

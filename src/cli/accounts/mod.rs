@@ -7,11 +7,12 @@ use anyhow::{Context as _, bail};
 use super::{
     Console,
     directory::cursor,
-    opened::{ConfigFile, accounts, awaited, end_sessions},
+    opened::{ConfigFile, Deed, accounts, awaited, tell_and_end},
 };
 use crate::{
     config::Config,
     directory::{Cursor, Search, Unlinked},
+    event::What,
     identity::{AccountId, IdentityKey, Issuer, Subject},
     session::Whose,
 };
@@ -126,17 +127,22 @@ fn disable(one: &One) -> anyhow::Result<String> {
         if !accounts(&config).await?.set_disabled(&one.id, true).await? {
             bail!(nobody(&one.id));
         }
-        let ended = ended(&config, &Whose::Account(one.id), "the account is shut").await?;
+        let deed = Deed { what: What::AccountDisabled, account: one.id, identity: None };
+        let ended = ended(&config, deed, (&Whose::Account(one.id), "disabled"), "the account is shut").await?;
         Ok(format!("{} is shut; {ended}", one.id))
     })
 }
 
 fn enable(one: &One) -> anyhow::Result<String> {
     let config = one.file.load()?;
-    if !awaited(async { Ok(accounts(&config).await?.set_disabled(&one.id, false).await?) })? {
-        bail!(nobody(&one.id));
-    }
-    Ok(format!("{} is open", one.id))
+    awaited(async {
+        if !accounts(&config).await?.set_disabled(&one.id, false).await? {
+            bail!(nobody(&one.id));
+        }
+        let deed = Deed { what: What::AccountEnabled, account: one.id, identity: None };
+        tell_and_end(&config, deed, None).await.context("the account is open, but no event tells of it")?;
+        Ok(format!("{} is open", one.id))
+    })
 }
 
 fn unlink(args: &Unlink) -> anyhow::Result<String> {
@@ -149,7 +155,9 @@ fn unlink(args: &Unlink) -> anyhow::Result<String> {
                 "it is the last identity of {id}, and without one nobody could sign in to it; to be rid of the account, use `brama accounts delete`"
             ),
             Unlinked::Done(account) => {
-                let ended = ended(&config, &Whose::Identity(key), "the identity is taken").await?;
+                let deed = Deed { what: What::IdentityUnlinked, account: id, identity: Some(key.clone()) };
+                let sessions = (&Whose::Identity(key), "unlinked");
+                let ended = ended(&config, deed, sessions, "the identity is taken").await?;
                 Ok(format!("{id} has {} left; {ended}", counted(account.identities.len(), "identity", "identities")))
             }
         }
@@ -162,14 +170,15 @@ fn delete(one: &One) -> anyhow::Result<String> {
         if !accounts(&config).await?.delete(&one.id).await? {
             bail!(nobody(&one.id));
         }
-        let ended = ended(&config, &Whose::Account(one.id), "the account is gone").await?;
+        let deed = Deed { what: What::AccountDeleted, account: one.id, identity: None };
+        let ended = ended(&config, deed, (&Whose::Account(one.id), "deleted"), "the account is gone").await?;
         Ok(format!("{} is deleted; {ended}", one.id))
     })
 }
 
-/// Ends the sessions; `so_far` says what was done already should that fail.
-async fn ended(config: &Config, whose: &Whose, so_far: &str) -> anyhow::Result<String> {
-    let ended = end_sessions(config, whose).await;
+/// Tells of the deed and ends the sessions; `so_far` says what was done already should that fail.
+async fn ended(config: &Config, deed: Deed, sessions: (&Whose, &'static str), so_far: &str) -> anyhow::Result<String> {
+    let ended = tell_and_end(config, deed, Some(sessions)).await;
     let ended = ended.with_context(|| {
         format!("{so_far}, but its sessions could not be ended; end them once the session store answers")
     })?;

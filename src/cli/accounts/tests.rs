@@ -64,7 +64,7 @@ fn begin_session(file: &ConfigFile, account: &Account) {
     let new = NewStored { key, account: account.id, identity, sid: None, sealed: vec![1], last_seen: NOW, expires_at };
     awaited(async {
         let store = crate::session::open(&config.session, &LazyFile::at(&config.directory.file)).await?;
-        Ok(store.begin(new, None).await?)
+        Ok(store.begin(new, None, &[]).await?)
     })
     .unwrap();
 }
@@ -164,4 +164,30 @@ fn a_deleted_account_is_gone_with_its_sessions() {
         assert!(error.contains("there is no account") && error.contains("--email"), "{command}: {error}");
     }
     assert!(told(&file, &["show", "nonsense"]).unwrap_err().contains("not an account id"));
+}
+
+#[test]
+fn what_is_done_to_an_account_and_its_sessions_waits_to_be_told() {
+    use crate::event::outbox::{Partition, Position};
+    let folder = tempfile::tempdir().unwrap();
+    let file = configured(folder.path());
+    let sink = "[event.sink.lines]\nkind = \"file\"\n[event.sink.lines.file]\npath = \"events.jsonl\"\n";
+    fs::write(&file.config, format!("{LEAST}{sink}")).unwrap();
+    let account = make(&file, 1).remove(0);
+    let (id, config) = (account.id.to_string(), file.load().unwrap());
+    awaited(async { Ok(accounts(&config).await?.link(&account.id, &person(7), NOW).await?) }).unwrap();
+    begin_session(&file, &account);
+    let id = id.as_str();
+    for line in
+        [["disable", id].as_slice(), &["enable", id], &["unlink", id, "https://issuer.test", "7"], &["delete", id]]
+    {
+        told(&file, line).unwrap();
+    }
+    let waiting = awaited(async {
+        let store = crate::session::open(&config.session, &LazyFile::at(&config.directory.file)).await?;
+        Ok(store.peek(Partition::of(id), Position::default(), 10).await?)
+    });
+    let kinds: Vec<String> = waiting.unwrap().into_iter().map(|waiting| waiting.letter.kind).collect();
+    let expected = ["account.disabled", "session.revoked", "account.enabled", "identity.unlinked", "account.deleted"];
+    assert_eq!(kinds, expected.map(|kind| format!("io.brama.{kind}")));
 }
