@@ -11,7 +11,7 @@ use crate::{
         Directory,
         sql::{SqlDirectory, sqlite::SqliteFile},
     },
-    event::{Event, EventSink, log::AuditLog},
+    event::{Journal, log::AuditLog},
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
     session::{self, Sessions, lifetime::Lifetime, streams::Streams},
@@ -33,8 +33,8 @@ pub struct Foundation {
     pub streams: Arc<Streams>,
     /// All accounts.
     pub directory: Arc<dyn Directory>,
-    /// Where events go.
-    pub events: Arc<dyn EventSink>,
+    /// Where events are told.
+    pub events: Arc<Journal>,
     /// Signs assertions.
     pub asserter: Arc<Asserter>,
 }
@@ -70,7 +70,7 @@ impl Foundation {
                 config.session.cache_capacity,
                 clock.clone(),
             )),
-            events: Arc::new(Told { audit, metrics: metrics.clone() }),
+            events: Arc::new(Journal::new(audit, metrics.clone())),
             asserter: Arc::new(Asserter::new(signing, issuer, config.headers.assertion_life)),
             streams: Arc::default(),
             directory,
@@ -86,21 +86,5 @@ fn data_folder(config: &Config) -> &Path {
     match config.directory.file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    }
-}
-
-/// Counts events and writes them down.
-#[derive(Debug)]
-struct Told {
-    audit: Option<AuditLog>,
-    metrics: Metrics,
-}
-
-impl EventSink for Told {
-    fn tell(&self, event: &Event) {
-        self.metrics.event(event.what.name());
-        if let Some(audit) = &self.audit {
-            audit.tell(event);
-        }
     }
 }

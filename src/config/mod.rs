@@ -20,6 +20,7 @@ use value::section;
 mod across;
 pub mod admin;
 pub mod directory;
+pub mod event;
 #[cfg(test)]
 mod examples;
 pub mod forwarded;
@@ -68,6 +69,8 @@ section! {
         session: session::Session,
         /// Accounts and the embedded store.
         directory: directory::Directory,
+        /// Events: what happened, told to brokers, web addresses and files.
+        event: event::Event,
         /// Keys that seal sessions, pending logins and provider tokens.
         keys: keys::Keys,
         /// Health, readiness and metrics, on a listener of their own.

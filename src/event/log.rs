@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Event, EventSink, What};
+use super::{Event, What};
 use crate::{
     config::telemetry::{LineFormat, Telemetry},
     telemetry::{
@@ -34,10 +34,9 @@ impl AuditLog {
         let lines = Lines::open("audit-log", &config.audit_log_to, dropped)?;
         Ok(Some(Self { producer: lines.producer(), json: config.audit_log == LineFormat::Json }))
     }
-}
 
-impl EventSink for AuditLog {
-    fn tell(&self, event: &Event) {
+    /// Writes one event down.
+    pub fn tell(&self, event: &Event) {
         self.producer.say(|line| if self.json { json(line, event) } else { human(line, event) });
     }
 }

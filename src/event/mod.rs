@@ -1,9 +1,7 @@
 //! Events: what happened, told to whoever needs to know.
 //!
-//! Every account, session and security event is one [`Event`]. It goes to the audit log now; brokers follow behind the
-//! same [`EventSink`] contract.
-
-use std::fmt;
+//! Every account, session and security event is one [`Event`]. The [`journal`] counts it and writes it into the audit
+//! log; an [`EventSink`] takes it elsewhere.
 
 use serde::Serialize;
 
@@ -12,7 +10,12 @@ use crate::{
     identity::{AccountId, ProviderName},
 };
 
+pub mod journal;
 pub mod log;
+pub mod open;
+pub mod sink;
+
+pub use self::{journal::Journal, sink::EventSink};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,10 +84,4 @@ pub struct Event {
     /// The request's reference, when a request caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
-}
-
-/// Takes events. Never waits and never fails: what cannot be delivered now is the sink's own worry.
-pub trait EventSink: Send + Sync + fmt::Debug {
-    /// Takes one event.
-    fn tell(&self, event: &Event);
 }

@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     clock::Clock,
     directory::Directory,
-    event::{Event, EventSink, What},
+    event::{Event, Journal, What},
     identity::{AccountId, ProviderName},
     provider::Provider,
     secret::KeyRing,
@@ -82,7 +82,7 @@ pub struct Login {
     pub(crate) renew_before: Duration,
     pub(crate) limits: limits::Limits,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) events: Arc<Journal>,
     pub(crate) metrics: Metrics,
 }
 

@@ -1,0 +1,56 @@
+//! Which sinks the configuration means. Only here is it known which of them were built in.
+
+use std::sync::Arc;
+
+use super::sink::EventSink;
+use crate::config::event::{Kind, Sink as Config};
+
+/// Why a sink cannot be opened. Whether it answers is not asked here.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The table of its kind is missing.
+    #[error(
+        "event.sink.{name}: kind = \"{kind}\" needs the table [event.sink.{name}.{kind}]: add it with its settings"
+    )]
+    NoTable {
+        /// The sink.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// A setting does not fit.
+    #[error("event.sink.{name}.{kind}.{key}: {what}")]
+    Setting {
+        /// The sink.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// It was not built in.
+    #[error(
+        "event.sink.{name}: this binary was built without {kind}: use one built with the feature event-{kind}, or another kind of sink"
+    )]
+    NotBuilt {
+        /// The sink.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+}
+
+/// Opens the sink `name`. It need not answer yet: a broker that is down keeps nobody from starting. Must be called on
+/// the runtime of the control plane.
+///
+/// # Errors
+/// [`OpenError`] says what to change.
+pub fn open(name: &str, config: &Config) -> Result<Arc<dyn EventSink>, OpenError> {
+    match config.kind {
+        Kind::RabbitMq | Kind::Kafka | Kind::Webhook | Kind::File => {
+            Err(OpenError::NotBuilt { name: name.to_owned(), kind: config.kind.word() })
+        }
+    }
+}
