@@ -10,10 +10,22 @@ use crate::{
     identity::{AccountId, ProviderName},
 };
 
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+mod fate;
 pub mod journal;
+#[cfg(feature = "event-kafka")]
+pub mod kafka;
 pub mod log;
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+pub mod misfit;
 pub mod open;
+#[cfg(feature = "event-rabbitmq")]
+pub mod rabbitmq;
 pub mod sink;
+#[cfg(all(test, any(feature = "event-rabbitmq", feature = "event-kafka")))]
+mod support;
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+mod tls;
 
 pub use self::{journal::Journal, sink::EventSink};
 

@@ -48,9 +48,33 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`] says what to change.
 pub fn open(name: &str, config: &Config) -> Result<Arc<dyn EventSink>, OpenError> {
+    let kind = config.kind.word();
     match config.kind {
-        Kind::RabbitMq | Kind::Kafka | Kind::Webhook | Kind::File => {
-            Err(OpenError::NotBuilt { name: name.to_owned(), kind: config.kind.word() })
+        #[cfg(feature = "event-rabbitmq")]
+        Kind::RabbitMq => {
+            let table = config.rabbitmq.as_ref().ok_or_else(|| no_table(name, kind))?;
+            super::rabbitmq::RabbitMq::open(name, table).map(sink).map_err(|misfit| setting(name, kind, misfit))
         }
+        #[cfg(feature = "event-kafka")]
+        Kind::Kafka => {
+            let table = config.kafka.as_ref().ok_or_else(|| no_table(name, kind))?;
+            super::kafka::Kafka::open(name, table).map(sink).map_err(|misfit| setting(name, kind, misfit))
+        }
+        _ => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
     }
+}
+
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+fn sink(sink: impl EventSink + 'static) -> Arc<dyn EventSink> {
+    Arc::new(sink)
+}
+
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+fn no_table(name: &str, kind: &'static str) -> OpenError {
+    OpenError::NoTable { name: name.to_owned(), kind }
+}
+
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+fn setting(name: &str, kind: &'static str, misfit: super::misfit::Misfit) -> OpenError {
+    OpenError::Setting { name: name.to_owned(), kind, key: misfit.key, what: misfit.what }
 }

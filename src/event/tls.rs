@@ -1,9 +1,6 @@
 //! TLS towards brokers.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -11,26 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-/// Why the certificates that the configuration names cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read, or is not what it should be.
-    #[error("{key}: {} cannot be used ({why}): give a PEM file that the user who runs brama can read", path.display())]
-    File {
-        /// The key that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// There is nobody to trust.
-    #[error("this system has no certificate authorities: install ca-certificates, or set ca_file")]
-    NoRoots,
-    /// The client certificate does not fit.
-    #[error("cert_file and key_file cannot be used: {0}")]
-    Identity(#[from] rustls::Error),
-}
+use super::misfit::Misfit;
 
 /// The files a broker's section names.
 #[derive(Debug, Clone, Copy)]
@@ -50,15 +28,17 @@ impl Files<'_> {
     }
 
     /// Reads them.
-    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, Misfit> {
         // Named, not the process's default: some drivers bring a second provider into the binary.
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
+            .with_safe_default_protocol_versions()
+            .map_err(|why| Misfit::new("ca_file", format!("TLS cannot be had ({why})")))?
             .with_root_certificates(roots(self.ca)?);
         let client = match (self.cert, self.key) {
             (Some(cert), Some(key)) => {
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|why| unusable("key_file", key, why))?;
-                builder.with_client_auth_cert(certificates("cert_file", cert)?, key)?
+                let private = PrivateKeyDer::from_pem_file(key).map_err(|why| unusable("key_file", key, why))?;
+                let chain = certificates("cert_file", cert)?;
+                builder.with_client_auth_cert(chain, private).map_err(|why| unusable("key_file", key, why))?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -66,7 +46,7 @@ impl Files<'_> {
     }
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, Misfit> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -77,10 +57,11 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
         // Some of a system's roots are always odd; those that can be read will do.
         None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
     }
-    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
+    let nobody = "this system has no certificate authorities: install ca-certificates, or set ca_file";
+    if roots.is_empty() { Err(Misfit::new("ca_file", nobody)) } else { Ok(roots) }
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Misfit> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match found {
         Ok(found) if found.is_empty() => Err(unusable(key, path, "no certificate is in it")),
@@ -89,8 +70,10 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     }
 }
 
-fn unusable(key: &'static str, path: &Path, why: impl ToString) -> TlsError {
-    TlsError::File { key, path: path.to_owned(), why: why.to_string() }
+fn unusable(key: &'static str, path: &Path, why: impl ToString) -> Misfit {
+    let path = path.display();
+    let remedy = "give a PEM file that fits and that the user who runs brama can read";
+    Misfit::new(key, format!("{path} cannot be used ({}): {remedy}", why.to_string()))
 }
 
 #[cfg(test)]
@@ -113,8 +96,7 @@ mod tests {
             (Files { cert: Some(&key), ..files }, "cert_file"),
             (Files { key: Some(&cert), ..files }, "key_file"),
         ] {
-            let error = files.client().unwrap_err().to_string();
-            assert!(error.starts_with(named), "{error}");
+            assert_eq!(files.client().unwrap_err().key, named);
         }
     }
 }

@@ -15,7 +15,7 @@ use rskafka::{
 };
 use tokio::{
     sync::{Mutex, OnceCell},
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::words::{Failure, unknown_topic};
@@ -31,9 +31,9 @@ pub(super) struct Link {
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) sasl: Option<SaslConfig>,
     pub(super) topic: String,
-    /// How many partitions and copies to make the topic with, if it is to be made; `None`: the broker's defaults.
-    pub(super) create: Option<(Option<i32>, Option<i16>)>,
-    /// Longest an answer may take.
+    /// How many partitions and copies to make the topic with, if it is to be made.
+    pub(super) create: Option<(i32, i16)>,
+    /// Longest a batch may take.
     pub(super) timeout: Duration,
     /// Where the settings stand, for people.
     pub(super) section: String,
@@ -49,9 +49,8 @@ pub(super) struct Cluster {
 
 impl Link {
     /// The cluster, connected now if need be.
-    pub(super) async fn cluster(&self) -> Result<Arc<Cluster>, Failure> {
-        let connected = timeout(self.timeout, self.try_cluster()).await;
-        connected.unwrap_or_else(|_| Err(Failure::late(self.timeout, &self.section)))
+    pub(super) async fn cluster(&self, deadline: Instant) -> Result<Arc<Cluster>, Failure> {
+        timeout_at(deadline, self.try_cluster()).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     async fn try_cluster(&self) -> Result<Arc<Cluster>, Failure> {
@@ -74,9 +73,10 @@ impl Link {
 
     /// Asks whether the cluster answers and still has the topic.
     pub(super) async fn ping(&self) -> Result<(), Failure> {
-        let cluster = self.cluster().await?;
-        let found = timeout(self.timeout, self.count(&cluster.client)).await;
-        let answer = match found.unwrap_or_else(|_| Err(Failure::late(self.timeout, &self.section))) {
+        let deadline = self.deadline();
+        let cluster = self.cluster(deadline).await?;
+        let found = timeout_at(deadline, self.count(&cluster.client)).await;
+        let answer = match found.unwrap_or_else(|_| Err(self.late())) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(unknown_topic(&self.section).into()),
             Err(failure) => Err(failure),
@@ -87,13 +87,22 @@ impl Link {
         answer
     }
 
+    /// When what begins now must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// No answer in time.
+    pub(super) fn late(&self) -> Failure {
+        Failure::late(self.timeout, &self.section)
+    }
+
     pub(super) fn failure(&self, error: &Error) -> Failure {
         Failure::new(error, &self.section)
     }
 
     async fn connect(&self) -> Result<Cluster, Failure> {
-        let mut builder =
-            ClientBuilder::new(self.brokers.clone()).client_id("brama").backoff_config(once());
+        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("brama").backoff_config(once());
         if let Some(tls) = &self.tls {
             builder = builder.tls_config(Arc::clone(tls));
         }
@@ -119,8 +128,7 @@ impl Link {
         let Some((partitions, replication)) = self.create else { return Err(unknown_topic(&self.section).into()) };
         let controller = client.controller_client().map_err(|error| self.failure(&error))?;
         let limit = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
-        let made = controller.create_topic(&self.topic, partitions.unwrap_or(-1), replication.unwrap_or(-1), limit);
-        match made.await {
+        match controller.create_topic(&self.topic, partitions, replication, limit).await {
             Ok(()) => {}
             // Another replica of ours was faster.
             Err(Error::ServerError { protocol_error: ProtocolError::TopicAlreadyExists, .. }) => {}
@@ -143,11 +151,12 @@ impl Cluster {
     }
 
     /// The connection to the leader of a partition, made now if need be.
-    pub(super) async fn partition(&self, topic: &str, number: usize) -> Result<Option<&PartitionClient>, Error> {
-        let Some(place) = self.partitions.get(number) else { return Ok(None) };
-        let number = i32::try_from(number).unwrap_or(i32::MAX);
+    pub(super) async fn partition(&self, topic: &str, number: usize) -> Result<&PartitionClient, Error> {
+        let missing = || Error::InvalidResponse(format!("the topic has no partition {number}"));
+        let place = self.partitions.get(number).ok_or_else(missing)?;
+        let number = i32::try_from(number).map_err(|_| missing())?;
         let connect = || self.client.partition_client(topic, number, UnknownTopicHandling::Error);
-        place.get_or_try_init(connect).await.map(Some)
+        place.get_or_try_init(connect).await
     }
 }
 

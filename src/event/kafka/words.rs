@@ -91,9 +91,9 @@ fn by_code(code: ProtocolError, section: &str) -> String {
         ProtocolError::LeaderNotAvailable | ProtocolError::NotLeaderOrFollower => {
             "the partition has no leader, or a new one; it will be asked for again".to_owned()
         }
-        ProtocolError::InvalidReplicationFactor => format!(
-            "there are fewer brokers than copies asked for: lower replication in [{section}], or add brokers"
-        ),
+        ProtocolError::InvalidReplicationFactor => {
+            format!("there are fewer brokers than copies asked for: lower replication in [{section}], or add brokers")
+        }
         ProtocolError::InvalidTopicException | ProtocolError::InvalidPartitions | ProtocolError::PolicyViolation => {
             format!("Kafka does not want such a topic: check topic, partitions and replication in [{section}]")
         }
@@ -114,13 +114,16 @@ fn by_text(said: &str, section: &str) -> String {
             "the certificate of Kafka is not trusted: set ca_file in [{section}] to the authority that signed it, and \
              use the host names it was made for"
         )
-    } else if says(&["received corrupt message", "received fatal alert", "Cannot read framed message", "UnexpectedEof"]) {
+    } else if says(&["received corrupt message", "received fatal alert", "Cannot read framed message", "UnexpectedEof"])
+    {
         format!(
             "Kafka hangs up: are tls, sasl and the port of [{section}] those of one listener, does it ask for a client \
              certificate?"
         )
     } else {
-        format!("Kafka cannot be reached: is it running at brokers of [{section}], and can its advertised.listeners be?")
+        format!(
+            "Kafka cannot be reached: is it running at brokers of [{section}], and can its advertised.listeners be?"
+        )
     }
 }
 

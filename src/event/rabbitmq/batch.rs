@@ -7,7 +7,7 @@ use lapin::{
     options::BasicPublishOptions,
     types::{ShortString, ShortStringError},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     link::{Line, Link, Step},
@@ -29,6 +29,7 @@ pub(super) struct Batch<'a> {
     pub(super) line: &'a Line,
     pub(super) routing_key: &'a str,
     pub(super) letters: &'a [Letter],
+    pub(super) deadline: Instant,
 }
 
 /// What came of a batch, or of a lane of it.
@@ -80,7 +81,7 @@ impl Batch<'_> {
             let exchange = self.link.exchange.clone();
             self.line.channel.basic_publish(exchange, routing_key, options, &letter.body, properties).await?.await
         };
-        match timeout(self.link.timeout, confirmed).await {
+        match timeout_at(self.deadline, confirmed).await {
             Ok(Ok(Confirmation::Ack(returned))) => Ok(returned),
             Ok(Ok(_)) => Err(Failure::refused()),
             Ok(Err(error)) => Err(self.link.failure(&error, Step::Publish)),

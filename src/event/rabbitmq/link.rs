@@ -18,7 +18,7 @@ use lapin::{
     uri::{AMQPScheme, AMQPUri},
 };
 use socket2::{SockRef, Socket};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::words::{Failure, Of};
 
@@ -38,7 +38,7 @@ pub(super) struct Link {
     pub(super) uri: AMQPUri,
     pub(super) tls: Option<RustlsConnector>,
     pub(super) exchange: ShortString,
-    /// Longest an answer may take.
+    /// Longest a batch may take.
     pub(super) timeout: Duration,
     /// Where the settings stand, for people.
     pub(super) section: String,
@@ -76,8 +76,8 @@ impl Link {
     }
 
     /// A channel to an exchange that is there, all made now if need be.
-    pub(super) async fn line(&self) -> Result<Line, Failure> {
-        let line = timeout(self.timeout, self.try_line()).await.unwrap_or_else(|_| Err(self.late(false)));
+    pub(super) async fn line(&self, deadline: Instant) -> Result<Line, Failure> {
+        let line = timeout_at(deadline, self.try_line()).await.unwrap_or_else(|_| Err(self.late(false)));
         if line.is_err() {
             // Whoever holds the state is making a new connection already.
             if let Ok(mut state) = self.state.try_lock() {
@@ -132,16 +132,17 @@ impl Link {
     }
 
     /// Asks whether the exchange is there.
-    pub(super) async fn find_exchange(&self, line: &Line) -> Result<(), Failure> {
+    pub(super) async fn find_exchange(&self, line: &Line, deadline: Instant) -> Result<(), Failure> {
         let passive = ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
-        let asked = line.channel.exchange_declare(
-            self.exchange.clone(),
-            ExchangeKind::Topic,
-            passive,
-            FieldTable::default(),
-        );
-        let answer = timeout(self.timeout, asked).await.map_err(|_| self.late(line.status.blocked()))?;
+        let asked =
+            line.channel.exchange_declare(self.exchange.clone(), ExchangeKind::Topic, passive, FieldTable::default());
+        let answer = timeout_at(deadline, asked).await.map_err(|_| self.late(line.status.blocked()))?;
         answer.map_err(|error| self.failure(&error, Step::Declare))
+    }
+
+    /// When what begins now must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
     }
 
     /// No answer in time.
@@ -179,24 +180,29 @@ impl Link {
         let (held, tls) = (Arc::clone(&cord.0), self.tls.clone());
         let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
         let limit = self.timeout;
-        let dial = async move |uri: AMQPUri, runtime| {
-            // The driver dials on a thread of its own, which nobody's giving up would end.
-            let dialling = async {
-                let stream = plain.connect_async(&runtime).await?;
-                if let AsyncTcpStream::Plain(stream) = &stream {
-                    let socket = SockRef::from(stream.get_ref()).try_clone()?;
-                    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
-                }
-                match &tls {
-                    Some(tls) => stream.into_rustls(tls, &uri.authority.host).await,
-                    None => Ok(stream),
-                }
-            };
-            Ok(timeout(limit, dialling).await.unwrap_or_else(|late| Err(late.into()))?)
-        };
         let runtime = lapin::runtime::default_runtime()?;
         let properties = ConnectionProperties::default().with_connection_name("brama".into());
-        let connection = Connection::connector(self.uri.clone(), runtime, dial, properties).await?;
+        // The driver dials on a thread of its own, which nobody's giving up would end.
+        let connection = Connection::connector(
+            self.uri.clone(),
+            runtime,
+            async move |uri, runtime| {
+                let dialling = async {
+                    let stream = plain.connect_async(&runtime).await?;
+                    if let AsyncTcpStream::Plain(stream) = &stream {
+                        let socket = SockRef::from(stream.get_ref()).try_clone()?;
+                        *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+                    }
+                    match &tls {
+                        Some(tls) => stream.into_rustls(tls, &uri.authority.host).await,
+                        None => Ok(stream),
+                    }
+                };
+                Ok(timeout(limit, dialling).await.unwrap_or_else(|late| Err(late.into()))?)
+            },
+            properties,
+        )
+        .await?;
         cord.untie();
         Ok(connection)
     }

@@ -22,45 +22,21 @@ use lapin::{
     types::ShortString,
     uri::{AMQPScheme, AMQPUri},
 };
+use tokio::time::Instant;
 
 use super::{
     fate::{Ahead, Fate},
+    misfit::Misfit,
     sink::{EventSink, Letter, Undelivered},
-    tls::{Files, TlsError},
+    tls::Files,
 };
-use crate::config::{event::rabbitmq::RabbitMq as Config, read_secret, secrets::SecretError};
+use crate::config::{event::rabbitmq::RabbitMq as Config, read_secret};
 use batch::{Batch, Round};
 use link::{Line, Link};
 use words::{Failure, Of};
 
 /// Seconds without a sign of life after which either side gives the connection up; RabbitMQ may ask for fewer.
 const HEARTBEAT: u16 = 20;
-
-/// Why the settings cannot be used. Whether RabbitMQ answers is not asked here.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A setting does not fit.
-    #[error("{section}.{key}: {what}")]
-    Setting {
-        /// The table.
-        section: String,
-        /// The key.
-        key: &'static str,
-        /// What is wrong and what to do.
-        what: String,
-    },
-    /// The password cannot be read.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The certificates cannot be used.
-    #[error("{section}.{why}")]
-    Tls {
-        /// The table.
-        section: String,
-        /// Which, and why.
-        why: TlsError,
-    },
-}
 
 /// The sink.
 pub struct RabbitMq {
@@ -75,22 +51,22 @@ impl RabbitMq {
     /// of the control plane.
     ///
     /// # Errors
-    /// [`OpenError`] says what to change.
-    pub fn open(name: &str, config: &Config) -> Result<Self, OpenError> {
+    /// [`Misfit`] says what to change.
+    pub fn open(name: &str, config: &Config) -> Result<Self, Misfit> {
         let section = format!("event.sink.{name}.rabbitmq");
-        let uri = uri(config, &section)?;
-        let tls = tls(config, &uri, &section)?;
+        let uri = uri(config)?;
+        let tls = tls(config, &uri)?;
         let exchange = ShortString::try_new(&config.exchange)
-            .map_err(|error| setting(&section, "exchange", format!("give it a shorter name ({error})")))?;
+            .map_err(|error| Misfit::new("exchange", format!("give it a shorter name ({error})")))?;
         let link = Link::new(uri, tls, exchange, config.timeout, section);
         Ok(Self { name: name.to_owned(), link, routing_key: config.routing_key.clone(), ahead: Ahead::default() })
     }
 
     /// Sends what is held, lanes side by side.
-    async fn side_by_side(&self, letters: &[Letter], fates: &mut [Fate]) -> Option<Of> {
-        match self.link.line().await {
+    async fn side_by_side(&self, letters: &[Letter], fates: &mut [Fate], deadline: Instant) -> Option<Of> {
+        match self.link.line(deadline).await {
             Ok(line) => {
-                let round = self.batch(&line, letters).send(fates).await;
+                let round = self.batch(&line, letters, deadline).send(fates).await;
                 self.close(line, round, letters, fates).await
             }
             Err(failure) => Some(hold(fates, failure)),
@@ -99,14 +75,14 @@ impl RabbitMq {
 
     /// Sends what is not taken yet one after the other, each alone on a channel that is well, so that RabbitMQ cannot
     /// leave open which letter it will not have.
-    async fn one_by_one(&self, letters: &[Letter], fates: &mut [Fate]) {
+    async fn one_by_one(&self, letters: &[Letter], fates: &mut [Fate], deadline: Instant) {
         for index in 0..letters.len() {
             if matches!(fates.get(index), Some(Fate::Taken | Fate::Never(_)) | None) {
                 continue;
             }
-            let failed = match self.link.line().await {
+            let failed = match self.link.line(deadline).await {
                 Ok(line) => {
-                    let round = self.batch(&line, letters).lane(&[index]).await;
+                    let round = self.batch(&line, letters, deadline).lane(&[index]).await;
                     self.close(line, round, letters, fates).await
                 }
                 Err(failure) => Some(hold(fates, failure)),
@@ -119,8 +95,8 @@ impl RabbitMq {
         }
     }
 
-    fn batch<'a>(&'a self, line: &'a Line, letters: &'a [Letter]) -> Batch<'a> {
-        Batch { link: &self.link, line, routing_key: &self.routing_key, letters }
+    fn batch<'a>(&'a self, line: &'a Line, letters: &'a [Letter], deadline: Instant) -> Batch<'a> {
+        Batch { link: &self.link, line, routing_key: &self.routing_key, letters, deadline }
     }
 
     async fn close(&self, line: Line, round: Round, letters: &[Letter], fates: &mut [Fate]) -> Option<Of> {
@@ -141,16 +117,18 @@ impl EventSink for RabbitMq {
     }
 
     async fn deliver(&self, letters: &[Letter]) -> Result<(), Undelivered> {
+        let deadline = self.link.deadline();
         let mut fates = self.ahead.fates(letters);
-        if self.side_by_side(letters, &mut fates).await == Some(Of::SomeLetter) {
-            self.one_by_one(letters, &mut fates).await;
+        if self.side_by_side(letters, &mut fates, deadline).await == Some(Of::SomeLetter) {
+            self.one_by_one(letters, &mut fates, deadline).await;
         }
         self.ahead.settle(letters, &fates)
     }
 
     async fn ping(&self) -> Result<(), String> {
-        let line = self.link.line().await.map_err(|failure| failure.words)?;
-        let answer = self.link.find_exchange(&line).await;
+        let deadline = self.link.deadline();
+        let line = self.link.line(deadline).await.map_err(|failure| failure.words)?;
+        let answer = self.link.find_exchange(&line, deadline).await;
         match answer {
             Ok(()) => self.link.give_back(line).await,
             Err(ref failure) => self.link.discard(line, failure.of).await,
@@ -179,10 +157,10 @@ fn condemn(fate: &mut Fate) {
     }
 }
 
-fn uri(config: &Config, section: &str) -> Result<AMQPUri, OpenError> {
+fn uri(config: &Config) -> Result<AMQPUri, Misfit> {
     const FORM: &str = "write amqp://host:5672/vhost, or amqps://host:5671/vhost for TLS";
     // No error quotes the address: it may hold a password.
-    let bad = |why: &dyn fmt::Display| setting(section, "url", format!("it is not an AMQP address ({why}): {FORM}"));
+    let bad = |why: &dyn fmt::Display| Misfit::new("url", format!("it is not an AMQP address ({why}): {FORM}"));
     let url = url::Url::parse(&config.url).map_err(|why| bad(&why))?;
     let mut uri: AMQPUri = config.url.parse().map_err(|_| bad(&"it cannot be read"))?;
     // The driver takes an IPv6 address for no host, and no host for localhost.
@@ -192,7 +170,7 @@ fn uri(config: &Config, section: &str) -> Result<AMQPUri, OpenError> {
         "/".clone_into(&mut uri.vhost);
     }
     uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT));
-    let password = read_secret(&config.password, &config.password_file, &format!("{section}.password"))?;
+    let password = read_secret(&config.password, &config.password_file, "password")?;
     match (&config.username, password) {
         (Some(username), Some(password)) => {
             username.clone_into(&mut uri.authority.userinfo.username);
@@ -201,28 +179,24 @@ fn uri(config: &Config, section: &str) -> Result<AMQPUri, OpenError> {
         (None, None) if !url.username().is_empty() => {}
         _ => {
             let what = "RabbitMQ wants a login: give both username and password_file";
-            return Err(setting(section, "username", what.to_owned()));
+            return Err(Misfit::new("username", what));
         }
     }
     Ok(uri)
 }
 
-fn tls(config: &Config, uri: &AMQPUri, section: &str) -> Result<Option<RustlsConnector>, OpenError> {
+fn tls(config: &Config, uri: &AMQPUri) -> Result<Option<RustlsConnector>, Misfit> {
     let files =
         Files { ca: config.ca_file.as_deref(), cert: config.cert_file.as_deref(), key: config.key_file.as_deref() };
     match uri.scheme {
         AMQPScheme::AMQPS => {
-            let client = files.client().map_err(|why| OpenError::Tls { section: section.to_owned(), why })?;
+            let client = files.client()?;
             Ok(Some(RustlsConnector::from(client)))
         }
         AMQPScheme::AMQP if files.any() => {
             let what = "certificates are given, but the address is without TLS: write amqps://…";
-            Err(setting(section, "url", what.to_owned()))
+            Err(Misfit::new("url", what))
         }
         AMQPScheme::AMQP => Ok(None),
     }
-}
-
-fn setting(section: &str, key: &'static str, what: String) -> OpenError {
-    OpenError::Setting { section: section.to_owned(), key, what }
 }

@@ -149,9 +149,7 @@ fn definitions() -> String {
             "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": "",
         })
     };
-    let right = |name: &str, configure: &str, write: &str, read: &str| {
-        serde_json::json!({ "user": name, "vhost": "/", "configure": configure, "write": write, "read": read })
-    };
+    let right = |name: &str, configure: &str, write: &str, read: &str| serde_json::json!({ "user": name, "vhost": "/", "configure": configure, "write": write, "read": read });
     serde_json::json!({
         "users": [user("brama"), user("writer"), user("stranger")],
         "vhosts": [{ "name": "/" }],
