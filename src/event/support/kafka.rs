@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::OnceLock,
     time::Duration,
@@ -147,7 +147,7 @@ impl KafkaServer {
             .args(["--add-scram", &user(512, "stranger")])
             .current_dir(self.folder.path())
             .output()
-            .expect("these tests need Java 17: install openjdk-17-jre-headless, as tests/run does");
+            .expect("these tests need Java 17: install default-jdk-headless, as tests/run does");
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
     }
 
@@ -168,20 +168,21 @@ impl KafkaServer {
 
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
 
-/// The class path: the jars that `tests/servers/kafka/prepare` puts below the build's own folder.
+/// The class path: the jars that `tests/servers/kafka/prepare` fetches.
 fn classes() -> String {
-    let jars = env::var_os("BRAMA_TEST_KAFKA").map_or_else(
+    let servers = env::var_os("BRAMA_TEST_SERVERS").map_or_else(
         || {
             // …/target/debug/deps/brama-0123
             let this = env::current_exe().unwrap();
-            this.ancestors().nth(3).unwrap().join("servers/kafka-4.3.1")
+            this.ancestors().nth(3).unwrap().join("test-servers")
         },
         PathBuf::from,
     );
+    let kafka = servers.join("kafka");
     assert!(
-        Path::new(&jars).join("kafka_2.13-4.3.1.jar").exists(),
+        kafka.join("made-of").exists(),
         "these tests need a real Kafka in {}: run tests/servers/kafka/prepare",
-        jars.display()
+        kafka.display()
     );
-    format!("{}/*", jars.display())
+    format!("{}/libs/*", kafka.display())
 }
