@@ -1,10 +1,10 @@
 //! One batch: partitions side by side, one request of a partition at a time.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::future::join_all;
 use rskafka::{chrono::DateTime, client::partition::Compression, record::Record};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     cluster::{Cluster, Link},
@@ -22,6 +22,10 @@ pub(super) const CONTENT_TYPE: (&str, &str) = ("content-type", "application/clou
 const REQUEST_BYTES: usize = 512 * 1024;
 /// A request of more letters is split.
 const REQUEST_LETTERS: usize = 1000;
+/// How often the new leader of a partition is looked for before the relay hears of it,
+const MOVES: u32 = 20;
+/// and how long after the last time.
+const MOVING: Duration = Duration::from_millis(100);
 
 /// The letters and where they go.
 pub(super) struct Batch<'a> {
@@ -71,7 +75,21 @@ impl Batch<'_> {
         fates
     }
 
+    /// Sends one request; while the partition moves to another leader, again after a moment.
     async fn produce(&self, number: usize, request: &[usize]) -> Result<(), Failure> {
+        let mut moves = 0;
+        loop {
+            match self.produce_once(number, request).await {
+                Err(failure) if failure.moving && moves < MOVES => {
+                    moves += 1;
+                    sleep(MOVING).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn produce_once(&self, number: usize, request: &[usize]) -> Result<(), Failure> {
         let records = request.iter().filter_map(|index| self.letters.get(*index)).map(record).collect();
         let producing = async {
             let partition = self.cluster.partition(&self.link.topic, number).await?;

@@ -176,7 +176,7 @@ async fn what_goes_wrong_comes_with_what_to_do() {
         (server.secure("words", Sasl::ScramSha512, "stranger"), "the user may not see it"),
         (
             Config { create_topic: true, ..server.secure("mine", Sasl::ScramSha512, "stranger") },
-            "give it Create on the topic",
+            "and Create if create_topic is set",
         ),
         (Config { replication: 3, ..config("copies") }, "lower replication in [event.sink.log.kafka]"),
         (Config { topic: "no such?".to_owned(), ..config("") }, "Kafka does not want such a topic"),

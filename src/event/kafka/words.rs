@@ -15,6 +15,8 @@ pub(super) struct Failure {
     pub(super) too_large: bool,
     /// The record itself is refused.
     pub(super) invalid: bool,
+    /// Another broker leads the partition now, or will in a moment.
+    pub(super) moving: bool,
 }
 
 impl Failure {
@@ -25,6 +27,14 @@ impl Failure {
             words: words(error, code, section),
             too_large: matches!(code, Some(ProtocolError::MessageTooLarge | ProtocolError::RecordListTooLarge)),
             invalid: matches!(code, Some(ProtocolError::InvalidRecord | ProtocolError::InvalidTimestamp)),
+            moving: matches!(
+                code,
+                Some(
+                    ProtocolError::NotLeaderOrFollower
+                        | ProtocolError::LeaderNotAvailable
+                        | ProtocolError::UnknownTopicOrPartition
+                )
+            ),
         }
     }
 
@@ -40,7 +50,7 @@ impl Failure {
 
 impl From<String> for Failure {
     fn from(words: String) -> Self {
-        Self { words, too_large: false, invalid: false }
+        Self { words, too_large: false, invalid: false, moving: false }
     }
 }
 
@@ -159,6 +169,7 @@ mod tests {
             let failure = Failure::new(&error, "event.sink.log.kafka");
             assert!(failure.words.contains(remedy), "{}", failure.words);
             assert!(!failure.too_large && !failure.invalid);
+            assert_eq!(failure.moving, code == ProtocolError::UnknownTopicOrPartition);
         }
     }
 }

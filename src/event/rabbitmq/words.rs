@@ -87,7 +87,7 @@ fn words(error: &Error, step: Step, section: &str) -> String {
             "the certificate of RabbitMQ is not trusted: set ca_file in [{section}] to the authority that signed it, and \
              use the host name it was made for ({error})"
         ),
-        ErrorKind::IOError(_) | ErrorKind::MissingHeartbeatError => format!(
+        ErrorKind::IOError(_) | ErrorKind::ParsingError(_) | ErrorKind::MissingHeartbeatError => format!(
             "RabbitMQ cannot be reached: is it running at the url of [{section}], is TLS meant (amqps://), does it ask \
              for a client certificate? ({error})"
         ),

@@ -1,12 +1,6 @@
 //! A real Kafka: one process that is broker and controller.
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::Command,
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{env, fs, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use super::{
     certificates, free_ports,
@@ -111,6 +105,8 @@ impl KafkaServer {
     fn format(&self) {
         let [plain, controller, secure] = self.ports;
         let folder = self.folder.path().display();
+        // Letters of tests are old, so nothing may be too old. After a kill the broker waits until its former self is
+        // given up: not for the 9 s it is by default.
         let settings = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -134,6 +130,9 @@ impl KafkaServer {
              super.users=User:ANONYMOUS;User:brama\n\
              auto.create.topics.enable=false\n\
              message.max.bytes={LARGEST}\n\
+             log.retention.ms=-1\n\
+             broker.session.timeout.ms=3000\n\
+             broker.heartbeat.interval.ms=500\n\
              log.dirs={folder}/data\n\
              offsets.topic.replication.factor=1\n"
         );
