@@ -52,6 +52,14 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
+    /// RFC 3339 in UTC, to the millisecond.
+    pub fn rfc3339_millis(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(timestamp) => format!("{timestamp:.3}"),
+            Err(_) => format!("{} ms", self.0),
+        }
+    }
+
     /// The time from `earlier` to this; zero when `earlier` is not earlier (a clock moved back never counts).
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

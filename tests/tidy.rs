@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["clock", "secret", "identity", "body", "config"]),
     ("upstream", &["clock", "secret", "identity", "body", "config", "telemetry", "server"]),
     ("provider", &["clock", "secret", "identity", "body", "config"]),
-    ("session", &["clock", "secret", "identity", "body", "config", "provider", "directory"]),
+    ("session", &["clock", "secret", "identity", "body", "config", "provider", "directory", "event"]),
     ("directory", &["clock", "secret", "identity", "body", "config"]),
     ("event", &["clock", "secret", "identity", "body", "config", "telemetry"]),
     (
@@ -33,7 +33,7 @@ const WORDS: &[&str] = &["clock", "secret", "identity", "body"];
 
 /// Driver crates and the files that may name them.
 const DRIVERS: &[(&str, &[&str])] = &[
-    ("sqlx", &["src/session/embedded.rs", "src/directory/sql/"]),
+    ("sqlx", &["src/session/embedded/", "src/directory/sql/"]),
     ("redis::", &["src/session/redis"]),
     ("lapin", &["src/event/rabbitmq/"]),
     ("rskafka", &["src/event/kafka/"]),

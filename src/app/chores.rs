@@ -1,12 +1,13 @@
 //! What goes on beside the requests: telling the store which sessions are in use, following its news, cutting streams
-//! whose session has ended, dropping what has expired, keeping the signing keys.
+//! whose session has ended, dropping what has expired, keeping the signing keys, telling
+//! of accounts whose making a crash left untold.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Foundation, signing};
+use super::{Foundation, announce, signing};
 use crate::session::Change;
 
 /// How often the store is told which sessions were used.
@@ -35,6 +36,7 @@ pub(super) fn start(foundation: &Arc<Foundation>, stop: &CancellationToken) -> V
         spawn(Box::pin(tell_sightings(f()))),
         spawn(Box::pin(sweep(f()))),
         spawn(Box::pin(signing::keep(f()))),
+        spawn(Box::pin(announce::keep(f()))),
     ]
 }
 

@@ -7,11 +7,13 @@ use anyhow::Context as _;
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, session::Store},
-    directory::{
-        Directory,
-        sql::{SqlDirectory, sqlite::SqliteFile},
+    directory::{self, Directory, sql::sqlite::SqliteFile},
+    event::{
+        self, Journal,
+        log::AuditLog,
+        relay::{self, Addressee, Relay},
+        schema::Scribe,
     },
-    event::{Journal, log::AuditLog},
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
     session::{self, Sessions, lifetime::Lifetime, streams::Streams},
@@ -35,12 +37,14 @@ pub struct Foundation {
     pub directory: Arc<dyn Directory>,
     /// Where events are told.
     pub events: Arc<Journal>,
+    /// Where they go from there.
+    pub sinks: Vec<Addressee>,
     /// Signs assertions.
     pub asserter: Arc<Asserter>,
 }
 
 impl Foundation {
-    /// Opens everything `config` names. Redis need not answer yet.
+    /// Opens everything `config` names. What is on another host need not answer yet.
     ///
     /// # Errors
     /// What cannot be opened, and what to do about it.
@@ -55,10 +59,13 @@ impl Foundation {
         }
         let file = SqliteFile::open(&config.directory.file).await?;
         let store = session::open(&config.session, &file).await?;
-        let directory: Arc<dyn Directory> = Arc::new(SqlDirectory::open(file).await?);
+        let directory = directory::open(&config.directory, &file).await?;
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
         let audit =
             AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;
+        let sinks = event::open::open_all(&config.event)?;
+        let scribe = scribe(config, &sinks);
+        let events = Arc::new(Journal::new(audit, metrics.clone(), scribe, store.clone()));
         let signing = SigningKeys::generate(clock.now())?;
         let issuer = config.portal.public_url.as_str().trim_end_matches('/');
         Ok(Self {
@@ -70,7 +77,8 @@ impl Foundation {
                 config.session.cache_capacity,
                 clock.clone(),
             )),
-            events: Arc::new(Journal::new(audit, metrics.clone())),
+            events,
+            sinks,
             asserter: Arc::new(Asserter::new(signing, issuer, config.headers.assertion_life)),
             streams: Arc::default(),
             directory,
@@ -79,6 +87,30 @@ impl Foundation {
             keys,
         })
     }
+}
+
+impl Foundation {
+    /// Begins to carry events to their sinks.
+    pub(super) fn start_relay(&self, config: &Config) -> Relay {
+        let parts = relay::Parts {
+            outbox: self.sessions.store().clone(),
+            addressees: self.sinks.clone(),
+            journal: self.events.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.outbox().clone(),
+        };
+        Relay::start(&parts, &config.event)
+    }
+}
+
+/// Who writes letters; nobody when they would go nowhere.
+fn scribe(config: &Config, sinks: &[Addressee]) -> Option<Scribe> {
+    let source = match &config.event.source {
+        Some(source) => source.clone(),
+        None => config.portal.public_url.as_str().trim_end_matches('/').to_owned(),
+    };
+    let wanted: Vec<_> = sinks.iter().map(|sink| sink.types.clone()).collect();
+    (!wanted.is_empty()).then(|| Scribe::new(source, config.event.profile, wanted))
 }
 
 /// The folder of the database: where a key is made when none is configured.

@@ -15,19 +15,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Config, listen::Address},
+    event::relay::Relay,
     gateway::{Gates, Worker, control::Control},
     server::Server,
     telemetry::{self, access_log::AccessLog, admin::AdminServer},
 };
 
+mod announce;
 mod chores;
+#[cfg(test)]
+mod event_tests;
 mod foundation;
 mod gate;
 mod ready;
 mod signing;
+#[cfg(test)]
+pub(crate) mod test_gateway;
 
 pub use foundation::Foundation;
 use gate::Builder;
+
+/// How long events are offered to their sinks at the end. What is not taken waits for the next start.
+const LAST_DELIVERY: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -39,6 +48,7 @@ pub struct Running {
     admin: std::net::SocketAddr,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    relay: Relay,
     shutdown_timeout: Duration,
     started_with: Config,
 }
@@ -68,6 +78,7 @@ impl Running {
             async move { admin.run(ready, stop.cancelled_owned()).await }
         }));
         Ok(Self {
+            relay: foundation.start_relay(&config),
             shutdown_timeout: config.limits.shutdown_timeout,
             started_with: config,
             foundation,
@@ -117,6 +128,7 @@ impl Running {
             tracing::warn!(connections = drained.cut, "some connections were cut at the end of the shutdown time");
         }
         self.foundation.sessions.tell_sightings().await;
+        self.relay.drain(LAST_DELIVERY.min(self.shutdown_timeout)).await;
         self.stop.cancel();
         for task in self.tasks {
             let _ = tokio::time::timeout(Duration::from_secs(2), task).await;
@@ -127,11 +139,12 @@ impl Running {
     fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
         let old = &self.started_with;
         let differ = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}") != format!("{b:?}");
-        let pairs: [(&str, &dyn std::fmt::Debug, &dyn std::fmt::Debug); 6] = [
+        let pairs: [(&str, &dyn std::fmt::Debug, &dyn std::fmt::Debug); 7] = [
             ("listen", &old.listen, &new.listen),
             ("limits", &old.limits, &new.limits),
             ("session", &old.session, &new.session),
             ("directory", &old.directory, &new.directory),
+            ("event", &old.event, &new.event),
             ("keys", &old.keys, &new.keys),
             ("admin", &old.admin, &new.admin),
         ];

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use super::Foundation;
-use crate::{gateway::Gate, provider::Health, telemetry::admin::Dependency};
+use crate::{event::EventSink, gateway::Gate, provider::Health, telemetry::admin::Dependency};
 
 /// The longest readiness waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every dependency and how it is. Providers are told but not required: sessions live on without them (threats 11).
+/// Every dependency and how it is. Providers and sinks are told but not required: sessions live on without the ones,
+/// events wait for the others (threats 11).
 pub(super) async fn dependencies(foundation: &Foundation, gate: &Gate) -> Vec<Dependency> {
-    let (store, directory) = tokio::join!(
+    let sinks = foundation.sinks.iter().map(|addressee| sink(&*addressee.sink));
+    let (store, directory, sinks) = tokio::join!(
         asked("session store", foundation.sessions.store().ping()),
-        asked("directory", foundation.directory.ping())
+        asked("directory", foundation.directory.ping()),
+        futures_util::future::join_all(sinks)
     );
     let providers = gate.site.login().providers.values().map(|provider| Dependency {
         name: format!("provider {}", provider.name()),
@@ -22,7 +25,7 @@ pub(super) async fn dependencies(foundation: &Foundation, gate: &Gate) -> Vec<De
             Health::Unready(why) => Some(why),
         },
     });
-    [store, directory].into_iter().chain(providers).collect()
+    [store, directory].into_iter().chain(sinks).chain(providers).collect()
 }
 
 async fn asked<E: std::fmt::Display>(name: &str, answer: impl Future<Output = Result<(), E>>) -> Dependency {
@@ -32,4 +35,13 @@ async fn asked<E: std::fmt::Display>(name: &str, answer: impl Future<Output = Re
         Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     };
     Dependency { name: name.to_owned(), required: true, problem }
+}
+
+/// A sink gets less time: it must never be why readiness as a whole comes too late.
+async fn sink(sink: &dyn EventSink) -> Dependency {
+    let problem = match tokio::time::timeout(PATIENCE / 2, sink.ping()).await {
+        Ok(answer) => answer.err(),
+        Err(_) => Some(format!("no answer within {:?}", PATIENCE / 2)),
+    };
+    Dependency { name: format!("event sink {}", sink.name()), required: false, problem }
 }

@@ -17,6 +17,7 @@ use crate::config::{LoadError, keys::KeysError, secrets::SecretError};
 mod check;
 mod config;
 mod demo;
+mod events;
 mod keys;
 mod report;
 mod serve;
@@ -42,6 +43,9 @@ enum Command {
     /// Show what a configuration file can hold.
     #[command(subcommand)]
     Config(config::Args),
+    /// Look after events on their way to sinks.
+    #[command(subcommand)]
+    Events(events::Args),
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::Args),
@@ -82,6 +86,7 @@ fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitC
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args, console),
         Command::Config(args) => config::run(&args, console),
+        Command::Events(args) => events::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
     }
 }
@@ -149,6 +154,7 @@ mod tests {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_check", help(&["check"]));
         insta::assert_snapshot!("help_config", help(&["config"]));
+        insta::assert_snapshot!("help_events", help(&["events"]));
         insta::assert_snapshot!("help_keys", help(&["keys"]));
     }
 

@@ -47,7 +47,7 @@ fn json(line: &mut Vec<u8>, event: &Event) {
     let mut put = |name: &str, value: serde_json::Value| object.insert(name.to_owned(), value);
     put(field::TIME, event.at.to_string().into());
     put(field::EVENT, event.what.name().into());
-    if let Some(reason) = reason(&event.what) {
+    if let Some(reason) = event.what.reason() {
         put(field::REASON, reason.into());
     }
     if let What::SignedOut { sessions } = event.what {
@@ -64,7 +64,7 @@ fn json(line: &mut Vec<u8>, event: &Event) {
 
 fn human(line: &mut Vec<u8>, event: &Event) {
     let _ = write!(line, "{} audit {}", event.at, event.what.name());
-    if let Some(reason) = reason(&event.what) {
+    if let Some(reason) = event.what.reason() {
         let _ = write!(line, " {}={reason}", field::REASON);
     }
     if let What::SignedOut { sessions } = event.what {
@@ -74,13 +74,6 @@ fn human(line: &mut Vec<u8>, event: &Event) {
         if let Some(value) = value {
             let _ = write!(line, " {name}={}", value.escape_debug());
         }
-    }
-}
-
-fn reason(what: &What) -> Option<&'static str> {
-    match what {
-        What::Refused { reason } | What::RenewalFailed { reason } | What::Revoked { reason } => Some(reason),
-        _ => None,
     }
 }
 
@@ -102,12 +95,10 @@ mod tests {
 
     fn event() -> Event {
         Event {
-            at: Timestamp::from_secs(0),
-            what: What::Refused { reason: "email_domain" },
-            account: None,
             provider: Some(ProviderName::new("google")),
             address: Some([192, 0, 2, 1].into()),
             request: Some("0198\nforged".to_owned()),
+            ..Event::new(Timestamp::from_secs(0), What::Refused { reason: "email_domain" })
         }
     }
 

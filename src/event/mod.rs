@@ -1,17 +1,24 @@
 //! Events: what happened, told to whoever needs to know.
 //!
 //! Every account, session and security event is one [`Event`]. The [`journal`] counts it and writes it into the audit
-//! log; an [`EventSink`] takes it elsewhere.
-
-use serde::Serialize;
+//! log. Where sinks are configured it also becomes a [`Letter`](sink::Letter), a CloudEvents 1.0 message ([`schema`],
+//! documented in [`catalogue`]), which is written into the [`outbox`] in the same step as the change it tells of. From
+//! there the [`relay`] carries it to every [`EventSink`], in order per account, at least once, and never on a login's
+//! way.
+//!
+//! To add an event: a variant of [`What`], its type in [`schema`], its fields and example in [`catalogue`], then
+//! `brama events schema > config/events.schema.json` and the page `docs/events.md`, which a test keeps in step.
 
 use crate::{
     clock::Timestamp,
-    identity::{AccountId, ProviderName},
+    identity::{AccountId, IdentityKey, Profile, ProviderName},
 };
 
+pub mod catalogue;
 #[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 mod fate;
+pub mod file;
+pub mod filter;
 pub mod journal;
 #[cfg(feature = "event-kafka")]
 pub mod kafka;
@@ -19,19 +26,22 @@ pub mod log;
 #[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 pub mod misfit;
 pub mod open;
+pub mod outbox;
 #[cfg(feature = "event-rabbitmq")]
 pub mod rabbitmq;
+pub mod relay;
+pub mod schema;
 pub mod sink;
 #[cfg(all(test, any(feature = "event-rabbitmq", feature = "event-kafka")))]
 mod support;
 #[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 mod tls;
+pub mod webhook;
 
-pub use self::{journal::Journal, sink::EventSink};
+pub use self::{journal::Journal, outbox::Outbox, sink::EventSink};
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A first sign-in made an account.
     AccountCreated,
@@ -59,6 +69,16 @@ pub enum What {
         /// A short, stable word.
         reason: &'static str,
     },
+    /// An account was tied to one more identity.
+    IdentityLinked,
+    /// An account is no longer tied to an identity.
+    IdentityUnlinked,
+    /// An account was shut.
+    AccountDisabled,
+    /// An account was opened again.
+    AccountEnabled,
+    /// An account is no more.
+    AccountDeleted,
 }
 
 impl What {
@@ -72,28 +92,68 @@ impl What {
             Self::RenewalFailed { .. } => "renewal_failed",
             Self::SignedOut { .. } => "signed_out",
             Self::Revoked { .. } => "revoked",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountEnabled => "account_enabled",
+            Self::AccountDeleted => "account_deleted",
+        }
+    }
+
+    /// Why, for events that have a reason.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { reason } | Self::RenewalFailed { reason } | Self::Revoked { reason } => Some(reason),
+            _ => None,
         }
     }
 }
 
 /// One event. Holds nothing secret: no token, cookie, code or full session key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
     /// What.
-    #[serde(flatten)]
     pub what: What,
     /// Whose account, when known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
     /// By which provider, when known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderName>,
+    /// By which identity, where it matters which of an account's.
+    pub identity: Option<IdentityKey>,
+    /// What the provider told of the person, where consumers need it.
+    pub profile: Option<Profile>,
+    /// Which session: the beginning of its key ([`SESSION_DIGITS`] hexadecimal digits), enough to know it again.
+    pub session: Option<String>,
     /// From which address, when a request caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
     /// The request's reference, when a request caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+}
+
+/// How much of a session's key an event shows. The key is a hash and opens nothing; cut, it does not even name a record.
+pub const SESSION_DIGITS: usize = 16;
+
+impl Event {
+    /// An event of which nothing more is known. Name the rest: `Event { account, ..Event::new(now, what) }`.
+    pub fn new(at: Timestamp, what: What) -> Self {
+        Self {
+            at,
+            what,
+            account: None,
+            provider: None,
+            identity: None,
+            profile: None,
+            session: None,
+            address: None,
+            request: None,
+        }
+    }
+
+    /// The same, of the session with this key in hexadecimal.
+    #[must_use]
+    pub fn of_session(self, key_hex: &str) -> Self {
+        Self { session: key_hex.get(..SESSION_DIGITS).map(str::to_owned), ..self }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::sink::EventSink;
-use crate::config::event::{Kind, Sink as Config};
+use super::{file::FileSink, filter::Types, relay::Addressee, sink::EventSink, webhook::WebhookSink};
+use crate::config::event::{Event, Kind, Sink as Config};
 
 /// Why a sink cannot be opened. Whether it answers is not asked here.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,14 @@ pub enum OpenError {
         /// What is wrong and what to do.
         what: String,
     },
+    /// It wants an event that there is not.
+    #[error("event.sink.{name}.types: there is no event \"{stranger}\": see `brama events schema` for all there are")]
+    NoSuchType {
+        /// The sink.
+        name: String,
+        /// What is written there.
+        stranger: String,
+    },
     /// It was not built in.
     #[error(
         "event.sink.{name}: this binary was built without {kind}: use one built with the feature event-{kind}, or another kind of sink"
@@ -42,6 +50,19 @@ pub enum OpenError {
     },
 }
 
+/// Opens all sinks, each with what it wants.
+///
+/// # Errors
+/// [`OpenError`] says what to change.
+pub fn open_all(config: &Event) -> Result<Vec<Addressee>, OpenError> {
+    let open_one = |(name, config): (&String, &Config)| {
+        let types =
+            Types::parse(&config.types).map_err(|stranger| OpenError::NoSuchType { name: name.clone(), stranger })?;
+        Ok(Addressee { sink: open(name, config)?, types })
+    };
+    config.sink.iter().map(open_one).collect()
+}
+
 /// Opens the sink `name`. It need not answer yet: a broker that is down keeps nobody from starting. Must be called on
 /// the runtime of the control plane.
 ///
@@ -50,26 +71,29 @@ pub enum OpenError {
 pub fn open(name: &str, config: &Config) -> Result<Arc<dyn EventSink>, OpenError> {
     let kind = config.kind.word();
     match config.kind {
+        Kind::File => {
+            let table = config.file.as_ref().ok_or_else(|| no_table(name, kind))?;
+            Ok(Arc::new(FileSink::open(name, table)))
+        }
+        Kind::Webhook => {
+            let table = config.webhook.as_ref().ok_or_else(|| no_table(name, kind))?;
+            Ok(Arc::new(WebhookSink::open(name, table)?))
+        }
         #[cfg(feature = "event-rabbitmq")]
         Kind::RabbitMq => {
             let table = config.rabbitmq.as_ref().ok_or_else(|| no_table(name, kind))?;
-            super::rabbitmq::RabbitMq::open(name, table).map(sink).map_err(|misfit| setting(name, kind, misfit))
+            Ok(Arc::new(super::rabbitmq::RabbitMq::open(name, table).map_err(|misfit| setting(name, kind, misfit))?))
         }
         #[cfg(feature = "event-kafka")]
         Kind::Kafka => {
             let table = config.kafka.as_ref().ok_or_else(|| no_table(name, kind))?;
-            super::kafka::Kafka::open(name, table).map(sink).map_err(|misfit| setting(name, kind, misfit))
+            Ok(Arc::new(super::kafka::Kafka::open(name, table).map_err(|misfit| setting(name, kind, misfit))?))
         }
-        _ => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
+        #[cfg(not(all(feature = "event-rabbitmq", feature = "event-kafka")))]
+        Kind::RabbitMq | Kind::Kafka => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
     }
 }
 
-#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
-fn sink(sink: impl EventSink + 'static) -> Arc<dyn EventSink> {
-    Arc::new(sink)
-}
-
-#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 fn no_table(name: &str, kind: &'static str) -> OpenError {
     OpenError::NoTable { name: name.to_owned(), kind }
 }

@@ -68,12 +68,13 @@ impl Login {
             return Err(NotBegun::TooMany);
         }
         let provider = self.provider(&ask.provider).ok_or_else(|| NotBegun::UnknownProvider(ask.provider.clone()))?;
+        self.admits_logins()?;
         self.sessions.store().ping().await?;
         let now = self.clock.now();
         let attempt = Attempt::begin(ask.provider.clone(), ask.return_to, ask.again, now);
         let redirect_uri = self.redirect_uri(&ask.provider, visitor.base);
         let (state, nonce, verifier) = (attempt.state(), attempt.nonce(), attempt.pkce_verifier());
-        let location = provider
+        let asked = provider
             .authorize_url(AuthorizationRequest {
                 state: &state,
                 nonce: &nonce,
@@ -82,8 +83,11 @@ impl Login {
                 login_hint: ask.login_hint.as_deref(),
                 prompt: ask.prompt,
             })
-            .await
-            .inspect_err(|error| self.refused(&ask.provider, error.reason(), visitor))?;
+            .await;
+        if let Err(error) = &asked {
+            self.refused(&ask.provider, error.reason(), visitor).await;
+        }
+        let location = asked?;
         self.metrics.login(LoginStep::Begun, &ask.provider);
         Ok(Begun { location, cookies: self.bind(&attempt, visitor) })
     }
@@ -109,8 +113,8 @@ impl Login {
     }
 
     /// Tells of a refusal: an event, a metric and a log line.
-    pub(super) fn refused(&self, provider: &ProviderName, reason: &'static str, visitor: &Visitor<'_>) {
+    pub(super) async fn refused(&self, provider: &ProviderName, reason: &'static str, visitor: &Visitor<'_>) {
         self.metrics.login_failed(provider, reason);
-        self.tell(What::Refused { reason }, None, Some(provider.clone()), visitor);
+        self.note(What::Refused { reason }, None, Some(provider.clone()), visitor).await;
     }
 }

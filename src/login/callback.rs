@@ -11,12 +11,12 @@ use http::HeaderValue;
 
 use super::{Login, Visitor, attempt::Attempt, begin::Begin, remembered::Remembered, return_to::ReturnTo};
 use crate::{
-    directory::DirectoryError,
-    event::What,
-    identity::ProviderName,
+    directory::{DirectoryError, SignedIn},
+    event::{Event, What},
+    identity::{AccountId, ProviderName, VerifiedIdentity},
     provider::{AuthorizationResponse, Prompt, Provider, ProviderError, Redeemed},
     secret::Secret,
-    session::{Beginning, SessionId, StoreError},
+    session::{Beginning, SessionId, SessionKey, StoreError},
     telemetry::metrics::LoginStep,
 };
 
@@ -135,7 +135,7 @@ impl Login {
         };
         // Mix-up defence (RFC 9700, 4.4.2.2): an attempt is answered at its own provider's callback only.
         if path_provider.is_some_and(|name| *name != attempt.provider) {
-            self.refused(&attempt.provider, "mixed_up", visitor);
+            self.refused(&attempt.provider, "mixed_up", visitor).await;
             return Ending::Malformed;
         }
         let Some(provider) = self.provider(&attempt.provider).cloned() else { return Ending::Malformed };
@@ -155,7 +155,7 @@ impl Login {
         self.metrics.login(LoginStep::Callback, &attempt.provider);
         match answer {
             Answer { error: Some(error), error_description, .. } => {
-                self.error_answer(&attempt, &error, error_description.as_deref(), visitor)
+                self.error_answer(&attempt, &error, error_description.as_deref(), visitor).await
             }
             Answer { code: Some(code), iss, .. } => {
                 self.redeem(&*provider, attempt, &code, iss.as_deref(), visitor).await
@@ -210,7 +210,13 @@ impl Login {
 
     /// An error answer (RFC 6749, 4.1.2.1). Its texts are a stranger's: they go to the log, escaped and cut, and never
     /// onto a page.
-    fn error_answer(&self, attempt: &Attempt, error: &str, description: Option<&str>, visitor: &Visitor<'_>) -> Ending {
+    async fn error_answer(
+        &self,
+        attempt: &Attempt,
+        error: &str,
+        description: Option<&str>,
+        visitor: &Visitor<'_>,
+    ) -> Ending {
         let provider = attempt.provider.clone();
         let return_to = attempt.return_to.clone();
         let cut = |text: &str| text.chars().take(200).collect::<String>().escape_debug().to_string();
@@ -224,15 +230,15 @@ impl Login {
         // Facebook tells a person's refusal as code 200.
         match error {
             "access_denied" | "user_cancelled_login" | "user_cancelled_authorize" | "200" => {
-                self.refused(&provider, "cancelled", visitor);
+                self.refused(&provider, "cancelled", visitor).await;
                 Ending::Cancelled { provider, return_to }
             }
             "server_error" | "temporarily_unavailable" => {
-                self.refused(&provider, "unavailable", visitor);
+                self.refused(&provider, "unavailable", visitor).await;
                 Ending::Failed { provider, error: ProviderError::Unavailable(cut(error)), return_to }
             }
             _ => {
-                self.refused(&provider, "misconfigured", visitor);
+                self.refused(&provider, "misconfigured", visitor).await;
                 Ending::Failed { provider, error: ProviderError::Misconfigured(cut(error)), return_to }
             }
         }
@@ -255,7 +261,7 @@ impl Login {
             Ok(redeemed) => self.sign_in(attempt, redeemed, visitor).await,
             Err(error) => {
                 tracing::warn!(provider = %attempt.provider, %error, request = visitor.request, "a login failed");
-                self.refused(&attempt.provider, error.reason(), visitor);
+                self.refused(&attempt.provider, error.reason(), visitor).await;
                 Ending::Failed { provider: attempt.provider, error, return_to: attempt.return_to }
             }
         }
@@ -264,37 +270,74 @@ impl Login {
     /// Creates or updates the account and begins the session.
     async fn sign_in(&self, mut attempt: Attempt, redeemed: Redeemed, visitor: &Visitor<'_>) -> Ending {
         let Redeemed { identity, tokens, renew_at } = redeemed;
+        if let Err(error) = self.admits_logins() {
+            return Ending::StoreDown(error);
+        }
         let signed_in = match self.directory.sign_in(&identity, self.clock.now()).await {
             Ok(signed_in) => signed_in,
             Err(error) => {
-                self.refused(&attempt.provider, "directory_down", visitor);
+                self.refused(&attempt.provider, "directory_down", visitor).await;
                 return Ending::DirectoryDown(error);
             }
         };
         let account = signed_in.account.id;
+        let told = self.sign_in_events(&attempt, &signed_in, &identity, visitor);
         if signed_in.account.disabled {
-            self.refused(&attempt.provider, "disabled", visitor);
+            self.refused(&attempt.provider, "disabled", visitor).await;
             return Ending::Disabled { provider: attempt.provider };
         }
         let beginning =
             Beginning { account, identity: &identity, tokens: &tokens, renew_at, user_agent: visitor.user_agent };
+        let telling = |key: &SessionKey, _: &AccountId| {
+            let of_session = |event: &Event| event.clone().of_session(&key.hex());
+            self.events.letters(&told.iter().map(of_session).collect::<Vec<_>>())
+        };
         // The session this browser had, whoever's it was, ends with the new one's beginning (threats 8.1).
-        let id = match self.sessions.begin(beginning, visitor.session_key()).await {
+        let id = match self.sessions.begin(beginning, visitor.session_key(), &telling).await {
             Ok(id) => id,
             Err(error) => {
-                self.refused(&attempt.provider, "store_down", visitor);
+                self.refused(&attempt.provider, "store_down", visitor).await;
                 return Ending::StoreDown(error);
             }
         };
+        told.iter().for_each(|event| self.events.tell(event));
         if signed_in.created {
-            self.tell(What::AccountCreated, Some(account), Some(attempt.provider.clone()), visitor);
+            self.announced(account);
         }
-        self.tell(What::SignedIn, Some(account), Some(attempt.provider.clone()), visitor);
         self.metrics.login(LoginStep::Completed, &attempt.provider);
         self.metrics.session_begun(&attempt.provider);
         attempt.done = true;
         let cookies = self.signed_in_cookies(&attempt, &id, &Remembered::of(identity.origin(), identity.profile()));
         Ending::SignedIn { cookies, return_to: attempt.return_to }
+    }
+
+    /// Notes that the making of an account was told, without keeping the person waiting. Should it fail, it is told again
+    /// at the next sign-in or by a chore: rather twice than never, and with the same id.
+    fn announced(&self, account: AccountId) {
+        let directory = self.directory.clone();
+        tokio::spawn(async move {
+            if let Err(error) = directory.announced(&account).await {
+                tracing::debug!(%error, "could not note that the new account was told of");
+            }
+        });
+    }
+
+    /// What is told of a sign-in: that the account was made, when it was, and that a session has begun.
+    fn sign_in_events(
+        &self,
+        attempt: &Attempt,
+        signed_in: &SignedIn,
+        identity: &VerifiedIdentity,
+        visitor: &Visitor<'_>,
+    ) -> Vec<Event> {
+        let SignedIn { account, created } = signed_in;
+        let event = |what: What| Event {
+            identity: Some(identity.origin().key.clone()),
+            profile: Some(identity.profile().clone()),
+            ..self.event(what, Some(account.id), Some(attempt.provider.clone()), visitor)
+        };
+        let made = created.then(|| Event { at: account.created_at, ..event(What::AccountCreated) });
+        made.into_iter().chain([event(What::SignedIn)]).collect()
     }
 
     fn signed_in_cookies(&self, attempt: &Attempt, id: &SessionId, remembered: &Remembered) -> Vec<HeaderValue> {

@@ -12,7 +12,8 @@ use url::Url;
 use super::{Login, Visitor, remembered::Remembered, return_to::ReturnTo};
 use crate::{
     clock::Timestamp,
-    event::What,
+    event::{Event, What},
+    identity::AccountId,
     provider::{Provider, Tokens},
     secret::Purpose,
     session::{SessionKey, StoreError, Whose, live::Live},
@@ -64,10 +65,11 @@ impl Login {
         let Some((key, live)) = self.of(visitor).await? else {
             return Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider: None, sessions: 0 });
         };
-        let sessions = self.end(extent, &key, &live).await?;
-        self.metrics.sessions_ended("signed_out", sessions as u64);
         let session = live.session();
-        self.tell(What::SignedOut { sessions }, Some(session.account), Some(session.origin.provider.clone()), visitor);
+        let (account, by) = (Some(session.account), Some(session.origin.provider.clone()));
+        let sessions = self.end(extent, &key, &live, visitor).await?;
+        self.metrics.sessions_ended("signed_out", sessions as u64);
+        self.events.tell(&self.event(What::SignedOut { sessions }, account, by, visitor));
         if extent == Extent::Elsewhere {
             return Ok(SignedOut { cookies: Vec::new(), at_provider: None, sessions });
         }
@@ -91,11 +93,15 @@ impl Login {
         let Some((_, live)) = self.of(visitor).await? else { return Ok(false) };
         let account = live.session().account;
         let own = self.sessions.list(&account).await?.iter().any(|(listed, ..)| listed == key);
-        if own && self.sessions.end(key).await? {
-            self.tell(What::SignedOut { sessions: 1 }, Some(account), None, visitor);
-            return Ok(true);
+        if !own {
+            return Ok(false);
         }
-        Ok(false)
+        let told = self.signed_out_event(key, account, visitor);
+        let ended = self.sessions.end(key, &self.events.letters(std::slice::from_ref(&told))).await?;
+        if ended {
+            self.events.tell(&told);
+        }
+        Ok(ended)
     }
 
     /// Where to go on the way back from a provider's sign-out page; nothing for a state that is not ours.
@@ -110,13 +116,28 @@ impl Login {
         Ok(self.sessions.load(&key).await?.map(|live| (key, live)))
     }
 
-    async fn end(&self, extent: Extent, key: &SessionKey, live: &Live) -> Result<usize, StoreError> {
-        let all = Whose::Account(live.session().account);
+    /// Ends the sessions meant, and tells of each in the same step.
+    async fn end(
+        &self,
+        extent: Extent,
+        key: &SessionKey,
+        live: &Live,
+        visitor: &Visitor<'_>,
+    ) -> Result<usize, StoreError> {
+        let account = live.session().account;
+        let all = Whose::Account(account);
+        let telling = |key: &SessionKey, account: &AccountId| {
+            self.events.letters(&[self.signed_out_event(key, *account, visitor)])
+        };
         match extent {
-            Extent::Here => self.sessions.end(key).await.map(usize::from),
-            Extent::Everywhere => self.sessions.end_all(&all, None).await.map(|ended| ended.len()),
-            Extent::Elsewhere => self.sessions.end_all(&all, Some(key)).await.map(|ended| ended.len()),
+            Extent::Here => self.sessions.end(key, &telling(key, &account)).await.map(usize::from),
+            Extent::Everywhere => self.sessions.end_all(&all, None, &telling).await.map(|ended| ended.len()),
+            Extent::Elsewhere => self.sessions.end_all(&all, Some(key), &telling).await.map(|ended| ended.len()),
         }
+    }
+
+    fn signed_out_event(&self, key: &SessionKey, account: AccountId, visitor: &Visitor<'_>) -> Event {
+        self.event(What::SignedOut { sessions: 1 }, Some(account), None, visitor).of_session(&key.hex())
     }
 
     async fn at_provider(

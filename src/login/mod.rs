@@ -103,15 +103,36 @@ impl Login {
         uri
     }
 
-    /// Tells an event of this visitor.
-    fn tell(&self, what: What, account: Option<AccountId>, provider: Option<ProviderName>, visitor: &Visitor<'_>) {
-        self.events.tell(&Event {
-            at: self.clock.now(),
-            what,
-            account,
-            provider,
-            address: visitor.address,
-            request: Some(visitor.request.to_owned()),
-        });
+    /// Tells an event of this visitor that goes with no change of a session.
+    async fn note(
+        &self,
+        what: What,
+        account: Option<AccountId>,
+        provider: Option<ProviderName>,
+        visitor: &Visitor<'_>,
+    ) {
+        self.events.note(&self.event(what, account, provider, visitor)).await;
+    }
+
+    /// An event of this visitor.
+    fn event(
+        &self,
+        what: What,
+        account: Option<AccountId>,
+        provider: Option<ProviderName>,
+        visitor: &Visitor<'_>,
+    ) -> Event {
+        let (address, request) = (visitor.address, Some(visitor.request.to_owned()));
+        Event { account, provider, address, request, ..Event::new(self.clock.now(), what) }
+    }
+
+    /// An error in words while new logins are refused because events wait beyond the bounds (threats 11).
+    fn admits_logins(&self) -> Result<(), StoreError> {
+        if self.events.refuses_logins() {
+            let why =
+                "events wait beyond the bounds of [event], and when_full = \"refuse_logins\": see which sink is down";
+            return Err(StoreError::Unavailable(why.to_owned()));
+        }
+        Ok(())
     }
 }

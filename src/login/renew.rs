@@ -97,10 +97,13 @@ impl Login {
     /// token may be dead already.
     async fn record(&self, id: &SessionId, live: &Live, renewed: &Renewed, provider: &dyn Provider) -> Renewal {
         let mut pause = Duration::from_millis(100);
+        let told = self.renewal_event(live, What::Renewed);
+        let letters = self.events.letters(std::slice::from_ref(&told));
         for _ in 0..WRITE_TRIES {
-            match self.sessions.renewed(id, live, renewed).await {
+            match self.sessions.renewed(id, live, renewed, &letters).await {
                 Ok(Replaced::Done) => {
-                    self.renewal_told(live, "renewed", What::Renewed);
+                    self.renewal_counted(live, "renewed");
+                    self.events.tell(&told);
                     return Renewal::Done;
                 }
                 Ok(Replaced::Gone) => {
@@ -114,8 +117,7 @@ impl Login {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.renewal_told(live, "not_recorded", What::RenewalFailed { reason: "not_recorded" });
-        Renewal::Later
+        self.renewal_failed_for_now(live, "not_recorded").await
     }
 
     async fn renewal_failed(&self, live: &Live, error: &ProviderError) -> Renewal {
@@ -123,32 +125,42 @@ impl Login {
         let reason = error.reason();
         match error {
             ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => {
-                match self.sessions.end(live.key()).await {
-                    Ok(_) => {
-                        self.metrics.sessions_ended("renewal_refused", 1);
-                        self.renewal_told(live, reason, What::Revoked { reason });
+                let told = self.renewal_event(live, What::Revoked { reason });
+                match self.sessions.end(live.key(), &self.events.letters(std::slice::from_ref(&told))).await {
+                    Ok(ended) => {
+                        self.renewal_counted(live, reason);
+                        // Somebody may have signed out meanwhile.
+                        if ended {
+                            self.metrics.sessions_ended("renewal_refused", 1);
+                            self.events.tell(&told);
+                        }
                         Renewal::Ended
                     }
                     Err(_) => Renewal::Later,
                 }
             }
             ProviderError::Unavailable(_) | ProviderError::Misconfigured(_) | ProviderError::Untrusted(_) => {
-                self.renewal_told(live, reason, What::RenewalFailed { reason });
-                Renewal::Later
+                self.renewal_failed_for_now(live, reason).await
             }
         }
     }
 
-    fn renewal_told(&self, live: &Live, outcome: &'static str, what: What) {
+    async fn renewal_failed_for_now(&self, live: &Live, reason: &'static str) -> Renewal {
+        self.renewal_counted(live, reason);
+        self.events.note(&self.renewal_event(live, What::RenewalFailed { reason })).await;
+        Renewal::Later
+    }
+
+    fn renewal_counted(&self, live: &Live, outcome: &'static str) {
+        self.metrics.renewal(&live.session().origin.provider, outcome);
+    }
+
+    fn renewal_event(&self, live: &Live, what: What) -> Event {
         let session = live.session();
-        self.metrics.renewal(&session.origin.provider, outcome);
-        self.events.tell(&Event {
-            at: self.clock.now(),
-            what,
+        Event {
             account: Some(session.account),
             provider: Some(session.origin.provider.clone()),
-            address: None,
-            request: None,
-        });
+            ..Event::new(self.clock.now(), what).of_session(&live.key().hex())
+        }
     }
 }

@@ -34,6 +34,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    event::{
+        outbox::{Outbox, OutboxError},
+        sink::Letter,
+    },
     identity::{AccountId, IdentityKey, Origin, Profile},
     secret,
 };
@@ -219,18 +223,53 @@ pub enum StoreError {
     Corrupt(String),
 }
 
-/// Where sessions live.
+impl From<StoreError> for OutboxError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(why) => Self::Unavailable(why),
+            StoreError::Corrupt(why) => Self::Corrupt(why),
+        }
+    }
+}
+
+/// Tells of sessions that end: makes the letters of each. Called once a session, perhaps for one that turns out to have
+/// ended before; its letters are not written then.
+pub trait Telling: Sync {
+    /// The letters of this session's end.
+    fn letters(&self, key: &SessionKey, account: &AccountId) -> Vec<Letter>;
+}
+
+impl<F: Fn(&SessionKey, &AccountId) -> Vec<Letter> + Sync> Telling for F {
+    fn letters(&self, key: &SessionKey, account: &AccountId) -> Vec<Letter> {
+        self(key, account)
+    }
+}
+
+/// Tells nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Untold;
+
+impl Telling for Untold {
+    fn letters(&self, _: &SessionKey, _: &AccountId) -> Vec<Letter> {
+        Vec::new()
+    }
+}
+
+/// Where sessions live, and with them the events that tell of them ([`Outbox`]).
+///
+/// Whoever begins, replaces or ends a session hands in the letters that tell of it. They are written in the same step:
+/// after a crash at any instant there are both or neither, and letters of a change that did not happen are not written.
 ///
 /// All calls run on the control plane. Expired records are absent, whatever the store still holds. Every write is
 /// acknowledged only when it survives `kill -9` of this process; how much power failure it survives is the store's own
 /// setting. Times are the caller's; the store's clock only helps to drop what has expired.
 #[async_trait]
-pub trait SessionStore: Send + Sync + fmt::Debug {
+pub trait SessionStore: Outbox {
     /// The record under `key`; `None` when there is none or it has expired.
     async fn load(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Stored>, StoreError>;
 
     /// Begins a session. With `replaces`, that session ends in the same step (a new id at every login, threats 8.1).
-    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>) -> Result<(), StoreError>;
+    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError>;
 
     /// Replaces the record if it still has `version`; atomic. `expires_at` as in [`NewStored`].
     async fn replace(
@@ -240,6 +279,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         sealed: Vec<u8>,
         expires_at: Timestamp,
         now: Timestamp,
+        letters: &[Letter],
     ) -> Result<Replaced, StoreError>;
 
     /// Notes that the session was used: moves `last_seen` and `expires_at` forward, never back; does not count as a
@@ -247,10 +287,15 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     async fn touch(&self, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> Result<bool, StoreError>;
 
     /// Ends one session. False when there was none.
-    async fn end(&self, key: &SessionKey) -> Result<bool, StoreError>;
+    async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError>;
 
     /// Ends all that `whose` names, except `keep`; returns their keys.
-    async fn end_all(&self, whose: &Whose, keep: Option<&SessionKey>) -> Result<Vec<SessionKey>, StoreError>;
+    async fn end_all(
+        &self,
+        whose: &Whose,
+        keep: Option<&SessionKey>,
+        telling: &(dyn Telling + '_),
+    ) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Lists the live sessions of an account, newest first, at most 100.
     async fn list(&self, account: &AccountId, now: Timestamp) -> Result<Vec<(SessionKey, Stored)>, StoreError>;

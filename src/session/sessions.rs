@@ -9,11 +9,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Whose, cache::SessionCache,
-    lifetime::Lifetime, live::Live,
+    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Telling, Whose,
+    cache::SessionCache, lifetime::Lifetime, live::Live,
 };
 use crate::{
     clock::{Clock, Timestamp},
+    event::sink::Letter,
     identity::{AccountId, VerifiedIdentity},
     provider::Tokens,
     secret::{KeyRing, Purpose, Secret},
@@ -146,11 +147,17 @@ impl Sessions {
         self.cache.get_during_outage(key, now, self.outage_grace).filter(|live| live.is_alive(now))
     }
 
-    /// Begins a session under a fresh id; the session `replaces` ends in the same step (threats 8.1).
+    /// Begins a session under a fresh id; the session `replaces` ends in the same step (threats 8.1), in which the
+    /// letters of `telling` are written too.
     ///
     /// # Errors
     /// When the store does not acknowledge it: nobody is signed in then.
-    pub async fn begin(&self, beginning: Beginning<'_>, replaces: Option<SessionKey>) -> Result<SessionId, StoreError> {
+    pub async fn begin(
+        &self,
+        beginning: Beginning<'_>,
+        replaces: Option<SessionKey>,
+        telling: &(dyn Telling + '_),
+    ) -> Result<SessionId, StoreError> {
         let now = self.clock.now();
         let id = SessionId::fresh();
         let key = id.key();
@@ -177,7 +184,8 @@ impl Sessions {
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, ends_at),
         };
-        self.store.begin(new, replaces).await?;
+        let letters = telling.letters(&key, &new.account);
+        self.store.begin(new, replaces, &letters).await?;
         if let Some(old) = replaces {
             self.cache.forget(&old);
         }
@@ -186,6 +194,7 @@ impl Sessions {
 
     /// Replaces the record of `live` by one with new tokens and, if told, a new profile.
     ///
+    /// The `letters` that tell of it are written in the same step.
     /// Retries while somebody else changed the record in between, so that a rotated refresh token is not lost
     /// (threats 8.5); never revives an ended session.
     ///
@@ -196,6 +205,7 @@ impl Sessions {
         id: &SessionId,
         live: &Live,
         renewal: &crate::provider::Renewed,
+        letters: &[Letter],
     ) -> Result<Replaced, StoreError> {
         const TRIES: usize = 5;
         let key = *live.key();
@@ -208,8 +218,8 @@ impl Sessions {
             }
             let now = self.clock.now();
             let sealed = self.seal(&key, &session)?;
-            match self.store.replace(&key, version, sealed, self.lifetime.expires_at(now, session.ends_at), now).await?
-            {
+            let expires_at = self.lifetime.expires_at(now, session.ends_at);
+            match self.store.replace(&key, version, sealed, expires_at, now, letters).await? {
                 Replaced::Changed => {}
                 done => {
                     self.cache.forget(&key);
@@ -232,22 +242,28 @@ impl Sessions {
         serde_json::from_slice::<TokenRecord>(&opened).ok().map(TokenRecord::into_tokens)
     }
 
-    /// Ends one session, here at once and everywhere within moments. False when there was none.
+    /// Ends one session, here at once and everywhere within moments, and tells of it in the same step. False when there
+    /// was none.
     ///
     /// # Errors
     /// When the store does not acknowledge it.
-    pub async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        let ended = self.store.end(key).await?;
+    pub async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
+        let ended = self.store.end(key, letters).await?;
         self.cache.forget(key);
         Ok(ended)
     }
 
-    /// Ends all that `whose` names, except `keep`; returns their keys.
+    /// Ends all that `whose` names, except `keep`, and tells of each in the same step; returns their keys.
     ///
     /// # Errors
     /// When the store does not acknowledge it.
-    pub async fn end_all(&self, whose: &Whose, keep: Option<&SessionKey>) -> Result<Vec<SessionKey>, StoreError> {
-        let ended = self.store.end_all(whose, keep).await?;
+    pub async fn end_all(
+        &self,
+        whose: &Whose,
+        keep: Option<&SessionKey>,
+        telling: &(dyn Telling + '_),
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        let ended = self.store.end_all(whose, keep, telling).await?;
         ended.iter().for_each(|key| self.cache.forget(key));
         Ok(ended)
     }

@@ -8,10 +8,11 @@
 //! | `lease:NAME` | hash: `holder`, `until` | the lease |
 //! | `used:MARKER` | hash: `holder` (the one call), `until` | until then |
 //! | `document:NAME` | the bytes | for good |
+//! | `outbox:N` `outbox:marks:N` `outbox:dead` | streams of events and how far sinks have come (`outbox`) | until delivered |
 //! | `ping` | nothing of interest | a second |
 //!
 //! Each with the configured prefix. `{KEY}` is the session key in hexadecimal, in braces so that record and time share
-//! a hash slot: scripts and pipelines touch one slot only, and a Redis Cluster would do.
+//! a hash slot.
 //!
 //! **Why two keys a session.** Replicas watch the prefix `session:` (`watch`). A session is touched every minute and
 //! nobody needs to hear of it, but any write, even of an expiry, would be told to all. So last use and end are kept
@@ -25,12 +26,16 @@
 //! **Durability** is Redis' own: with `appendonly yes` and `appendfsync always` an acknowledged write survives
 //! everything; with `everysec` a crash of the machine can lose a second. `maxmemory-policy` should be `noeviction`.
 //!
-//! Absent: Sentinel and Cluster connections, which would join in `connect`.
+//! Absent: Sentinel and Cluster connections, which would join in `connect`. For a Cluster one thing more would have to
+//! change: a script may then touch one slot only, but a letter of the outbox is written in the same script as the record
+//! it tells of. Each record would keep its letters beside it, under its own hash tag, and a chore would carry them on to
+//! the streams.
 
 mod connect;
+mod outbox;
 mod script;
 #[cfg(test)]
-pub(super) mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -39,14 +44,18 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use tokio::{sync::broadcast, task::JoinHandle};
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+};
 
 use self::connect::Link;
 pub use self::connect::OpenError;
-use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Whose, news::News};
+use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Telling, Whose, news::News};
 use crate::{
     clock::Timestamp,
     config::session::Redis as Config,
+    event::sink::Letter,
     identity::{AccountId, IdentityKey, Issuer},
     secret,
 };
@@ -70,6 +79,7 @@ pub struct RedisSessions {
     link: Link,
     keys: Keys,
     news: Arc<News>,
+    appended: Notify,
     watching: JoinHandle<()>,
 }
 
@@ -87,7 +97,7 @@ impl RedisSessions {
         let keys = Keys { prefix: config.prefix.as_str().into() };
         let news = Arc::new(News::new(false));
         let watching = tokio::spawn(watch::watch(client.clone(), keys.clone(), config.timeout, Arc::clone(&news)));
-        Ok(Self { link: Link::new(client, config.timeout), keys, news, watching })
+        Ok(Self { link: Link::new(client, config.timeout), keys, news, appended: Notify::new(), watching })
     }
 
     /// Enters a session in the indexes named, for a record that lives for `life` from `now`.
@@ -107,12 +117,20 @@ impl RedisSessions {
         Ok(())
     }
 
-    /// Ends one session and gives whether it was alive.
-    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+    /// Ends one session, tells of it, and gives whether it was alive.
+    async fn delete(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
         let mut call = script::END.prepare_invoke();
         call.key(self.keys.record(key)).key(self.keys.seen(key));
-        let (alive, account, identity, sid): (bool, Option<String>, Option<String>, Option<String>) =
-            self.link.script(&call).await?;
+        outbox::tell(&mut call, &self.keys, letters);
+        let gone: Gone = self.link.script(&call).await?;
+        if gone.0 {
+            self.tell_appended(letters);
+        }
+        Ok(self.forget(key, gone).await)
+    }
+
+    /// Tidies up after a session that was deleted; gives whether it was alive.
+    async fn forget(&self, key: &SessionKey, (alive, account, identity, sid): Gone) -> bool {
         if alive {
             // The watch tells us too, but perhaps later than this call returns.
             self.news.changed(*key);
@@ -125,7 +143,41 @@ impl RedisSessions {
             });
         // Only tidiness: a member without a record is passed over.
         let _ = try_join_all(leaving).await;
-        Ok(alive)
+        alive
+    }
+
+    /// Ends one of the sessions that `whose` names.
+    async fn delete_telling(
+        &self,
+        key: &SessionKey,
+        whose: &Whose,
+        telling: &(dyn Telling + '_),
+    ) -> Result<bool, StoreError> {
+        let account = match whose {
+            Whose::Account(account) => Some(*account),
+            Whose::Identity(_) | Whose::Sid(..) => self.account_of(key).await?,
+        };
+        // Without an account there is no record any more, and nothing to tell of.
+        let letters = account.map(|account| telling.letters(key, &account)).unwrap_or_default();
+        self.delete(key, &letters).await
+    }
+
+    /// Whose the session under `key` is.
+    async fn account_of(&self, key: &SessionKey) -> Result<Option<AccountId>, StoreError> {
+        let mut asking = redis::pipe();
+        asking.hget(self.keys.record(key), "a");
+        let (index,): (Option<String>,) = self.link.pipe(&asking).await?;
+        index
+            .map(|index| self.keys.account_named(&index))
+            .map(|account| account.ok_or_else(|| StoreError::Corrupt("a session of an account that is none".into())))
+            .transpose()
+    }
+
+    /// Wakes the relay.
+    fn tell_appended(&self, letters: &[Letter]) {
+        if !letters.is_empty() {
+            self.appended.notify_one();
+        }
     }
 
     /// Gives the record of a session that goes on a whole stride again: indexes first.
@@ -181,25 +233,25 @@ impl SessionStore for RedisSessions {
         Ok(self.load_one(key, now).await?.map(|(_, stored)| stored))
     }
 
-    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>) -> Result<(), StoreError> {
+    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError> {
         let account = self.keys.account(&new.account);
         let identity = self.keys.identity(&new.identity);
         let sid = new.sid.as_ref().map(|sid| self.keys.sid(&new.identity.issuer, sid));
         let indexes: Vec<String> = [account.clone(), identity.clone()].into_iter().chain(sid.clone()).collect();
         let life = record_life(new.expires_at, new.last_seen);
         self.index(&new.key, &indexes, life, new.last_seen).await?;
+        let old = replaces.unwrap_or(new.key);
         let mut call = script::BEGIN.prepare_invoke();
         call.key(self.keys.record(&new.key)).key(self.keys.seen(&new.key));
+        call.key(self.keys.record(&old)).key(self.keys.seen(&old));
         call.arg(new.sealed).arg(account).arg(identity).arg(sid.unwrap_or_default());
         call.arg(new.last_seen.as_millis()).arg(new.expires_at.as_millis());
         call.arg(millis(seen_life(new.expires_at, new.last_seen))).arg(millis(life));
-        self.link.script::<()>(&call).await?;
-        let Some(old) = replaces else { return Ok(()) };
-        // The old one goes last: its cookie is the only one out there until this call returns. When it cannot be
-        // ended, the new one must not be left behind.
-        if let Err(error) = self.delete(&old).await {
-            let _ = self.delete(&new.key).await;
-            return Err(error);
+        outbox::tell(&mut call, &self.keys, letters);
+        let gone: Gone = self.link.script(&call).await?;
+        self.tell_appended(letters);
+        if let Some(old) = replaces {
+            self.forget(&old, gone).await;
         }
         Ok(())
     }
@@ -211,12 +263,14 @@ impl SessionStore for RedisSessions {
         sealed: Vec<u8>,
         expires_at: Timestamp,
         now: Timestamp,
+        letters: &[Letter],
     ) -> Result<Replaced, StoreError> {
         let life = seen_life(expires_at, now);
         let mut call = script::REPLACE.prepare_invoke();
         call.key(self.keys.record(key)).key(self.keys.seen(key));
         call.arg(version).arg(version.saturating_add(1)).arg(sealed);
         call.arg(expires_at.as_millis()).arg(now.as_millis()).arg(millis(life)).arg(millis(life + ENOUGH));
+        outbox::tell(&mut call, &self.keys, letters);
         match self.link.script::<u8>(&call).await? {
             0 => return Ok(Replaced::Gone),
             1 => return Ok(Replaced::Changed),
@@ -226,6 +280,7 @@ impl SessionStore for RedisSessions {
             }
             _ => {}
         }
+        self.tell_appended(letters);
         self.news.changed(*key);
         Ok(Replaced::Done)
     }
@@ -242,11 +297,16 @@ impl SessionStore for RedisSessions {
         }
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.delete(key).await
+    async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
+        self.delete(key, letters).await
     }
 
-    async fn end_all(&self, whose: &Whose, keep: Option<&SessionKey>) -> Result<Vec<SessionKey>, StoreError> {
+    async fn end_all(
+        &self,
+        whose: &Whose,
+        keep: Option<&SessionKey>,
+        telling: &(dyn Telling + '_),
+    ) -> Result<Vec<SessionKey>, StoreError> {
         let index = match whose {
             Whose::Account(account) => self.keys.account(account),
             Whose::Identity(identity) => self.keys.identity(identity),
@@ -254,7 +314,7 @@ impl SessionStore for RedisSessions {
         };
         let members = self.members(&index).await?;
         stream::iter(members.into_iter().filter(|key| Some(key) != keep))
-            .map(|key| async move { Ok(self.delete(&key).await?.then_some(key)) })
+            .map(|key| async move { Ok(self.delete_telling(&key, whose, telling).await?.then_some(key)) })
             .buffer_unordered(AT_A_TIME)
             .try_filter_map(|ended| async move { Ok(ended) })
             .try_collect()
@@ -328,6 +388,9 @@ impl SessionStore for RedisSessions {
     }
 }
 
+/// Whether a deleted session was alive, and the indexes it was in.
+type Gone = (bool, Option<String>, Option<String>, Option<String>);
+
 /// A field of a hash, if it is there.
 type Field = Option<Vec<u8>>;
 
@@ -378,6 +441,11 @@ impl Keys {
 
     fn account(&self, account: &AccountId) -> String {
         format!("{}account:{account}", self.prefix)
+    }
+
+    /// The account whose index bears this name.
+    fn account_named(&self, name: &str) -> Option<AccountId> {
+        AccountId::parse(name.strip_prefix(self.prefix.as_ref())?.strip_prefix("account:")?)
     }
 
     fn identity(&self, identity: &IdentityKey) -> String {

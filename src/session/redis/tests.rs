@@ -8,7 +8,7 @@ use super::{RedisSessions, server::RedisServer, server::watching};
 use crate::{
     clock::Timestamp,
     identity::{AccountId, IdentityKey, Issuer, Subject},
-    session::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, StoreError, Whose},
+    session::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, StoreError, Untold, Whose},
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -29,7 +29,7 @@ fn new() -> NewStored {
 
 async fn begun(store: &dyn SessionStore) -> SessionKey {
     let new = new();
-    store.begin(new.clone(), None).await.unwrap();
+    store.begin(new.clone(), None, &[]).await.unwrap();
     new.key
 }
 
@@ -58,7 +58,7 @@ async fn a_killed_redis_loses_no_acknowledged_session_and_is_used_again_when_it_
                 let mut acknowledged = Vec::new();
                 loop {
                     let new = new();
-                    match store.begin(new.clone(), None).await {
+                    match store.begin(new.clone(), None, &[]).await {
                         Ok(()) => acknowledged.push(new.key),
                         Err(_) => return acknowledged,
                     }
@@ -142,16 +142,16 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
     watching(&store).await;
     store.ping().await.unwrap();
     let new = new();
-    store.begin(new.clone(), None).await.unwrap();
+    store.begin(new.clone(), None, &[]).await.unwrap();
     let mut news = store.changes();
     assert!(store.touch(&new.key, NOW, NOW.plus(24 * 30 * HOUR)).await.unwrap());
-    assert_eq!(store.replace(&new.key, 1, vec![1], NOW.plus(HOUR), NOW).await.unwrap(), Replaced::Done);
+    assert_eq!(store.replace(&new.key, 1, vec![1], NOW.plus(HOUR), NOW, &[]).await.unwrap(), Replaced::Done);
     assert_eq!(store.list(&new.account, NOW).await.unwrap().len(), 1);
     assert!(store.lease("l", "h", HOUR, NOW).await.unwrap());
     store.release("l", "h").await.unwrap();
     assert!(store.use_once("m", NOW.plus(HOUR), NOW).await.unwrap());
     assert!(store.put_document("d", None, b"x").await.unwrap());
-    assert_eq!(store.end_all(&Whose::Account(new.account), None).await.unwrap(), [new.key]);
+    assert_eq!(store.end_all(&Whose::Account(new.account), None, &Untold).await.unwrap(), [new.key]);
     hears(&mut news, Change::One(new.key)).await;
 
     // The same user may not leave its prefix; a wrong password, and no certificate, are told apart.
@@ -177,7 +177,7 @@ async fn what_redis_refuses_comes_with_what_to_do() {
         let server = RedisServer::start_with(false, settings);
         let why = unavailable(RedisSessions::open(&server.config()).unwrap().ping().await);
         assert!(why.contains(advice), "{settings}: {why}");
-        let why = unavailable(RedisSessions::open(&server.config()).unwrap().begin(new(), None).await);
+        let why = unavailable(RedisSessions::open(&server.config()).unwrap().begin(new(), None, &[]).await);
         assert!(why.contains(advice), "{settings}: {why}");
     }
 }
@@ -252,7 +252,7 @@ async fn an_ended_session_leaves_nothing_behind() {
     let server = RedisServer::start();
     let store = RedisSessions::open(&server.config()).unwrap();
     let key = begun(&store).await;
-    store.end(&key).await.unwrap();
+    store.end(&key, &[]).await.unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut server.meddle().await).await.unwrap();
     assert!(keys.is_empty(), "{keys:?}");
 }

@@ -14,10 +14,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+mod outbox;
 mod worker;
 
-pub use self::worker::WorkerMetrics;
 use self::worker::Workers;
+pub use self::{outbox::OutboxMetrics, worker::WorkerMetrics};
 use crate::{clock::Timestamp, identity::ProviderName};
 
 /// A step of the login funnel.
@@ -128,6 +129,7 @@ struct Families {
     reloads: Family<Reload, Counter>,
     reloaded_at: Gauge,
     dropped_lines: Family<LogName, Counter>,
+    outbox: OutboxMetrics,
 }
 
 impl Default for Metrics {
@@ -152,6 +154,7 @@ impl Metrics {
             reloads: Family::default(),
             reloaded_at: Gauge::default(),
             dropped_lines: Family::default(),
+            outbox: OutboxMetrics::default(),
         };
         let workers = Workers::default();
         let registry = Arc::new(families.registry(&workers));
@@ -229,6 +232,11 @@ impl Metrics {
         self.families.dropped_lines.get_or_create(&LogName { log }).clone()
     }
 
+    /// Events on their way to sinks.
+    pub fn outbox(&self) -> &OutboxMetrics {
+        &self.families.outbox
+    }
+
     /// All of it, as OpenMetrics text.
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
@@ -271,6 +279,7 @@ impl Families {
             self.reloaded_at.clone(),
         );
         registry.register("log_lines_dropped", "Lines a log had to drop", self.dropped_lines.clone());
+        self.outbox.register(&mut registry);
         registry
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! A case takes two handles of one store, as two replicas would have. A new store is one more row in `conformance!`.
 
+mod outbox;
+
 use std::{any::Any, sync::Arc, time::Duration};
 
-use super::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Stored, Whose};
+use self::outbox::*;
+use super::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Stored, Untold, Whose};
 use crate::{
     clock::Timestamp,
     identity::{AccountId, IdentityKey, Issuer, Subject},
@@ -60,6 +63,17 @@ conformance!(
     of_many_first_writers_of_a_document_one_wins,
     sweeping_leaves_the_living,
     ping_answers,
+    letters_of_a_beginning_are_written_with_it,
+    letters_of_a_replacement_are_written_only_when_it_is_done,
+    letters_of_an_end_are_written_only_when_there_was_a_session,
+    every_session_that_ends_is_told_by_itself,
+    letters_wait_in_order_in_the_partition_of_their_key,
+    of_many_writers_all_letters_wait_in_one_order,
+    a_letter_goes_when_all_sinks_are_past_it,
+    a_mark_never_goes_back_and_a_new_sink_begins_at_the_beginning,
+    what_waits_is_measured_and_dropped_by_number_and_age,
+    dead_letters_are_kept_revived_and_discarded,
+    a_claim_has_one_holder,
 );
 
 async fn embedded_replicas() -> Replicas {
@@ -101,7 +115,7 @@ fn new(account: AccountId) -> NewStored {
 
 async fn begun(store: &dyn SessionStore, account: AccountId) -> SessionKey {
     let new = new(account);
-    store.begin(new.clone(), None).await.unwrap();
+    store.begin(new.clone(), None, &[]).await.unwrap();
     new.key
 }
 
@@ -111,7 +125,7 @@ async fn alive(store: &dyn SessionStore, key: &SessionKey) -> bool {
 
 async fn a_session_is_found_as_it_was_begun(Replicas { one, other, _kept }: Replicas) {
     let new = new(account());
-    one.begin(new.clone(), None).await.unwrap();
+    one.begin(new.clone(), None, &[]).await.unwrap();
     let expected = Stored { sealed: new.sealed, version: 1, last_seen: NOW, expires_at: NOW.plus(HOUR) };
     assert_eq!(other.load(&new.key, NOW).await.unwrap(), Some(expected));
 }
@@ -119,9 +133,9 @@ async fn a_session_is_found_as_it_was_begun(Replicas { one, other, _kept }: Repl
 async fn an_unknown_session_is_absent(Replicas { one, _kept, .. }: Replicas) {
     let key = SessionId::fresh().key();
     assert_eq!(one.load(&key, NOW).await.unwrap(), None);
-    assert!(!one.end(&key).await.unwrap());
+    assert!(!one.end(&key, &[]).await.unwrap());
     assert!(!one.touch(&key, NOW, NOW.plus(HOUR)).await.unwrap());
-    assert_eq!(one.replace(&key, 1, vec![], NOW.plus(HOUR), NOW).await.unwrap(), Replaced::Gone);
+    assert_eq!(one.replace(&key, 1, vec![], NOW.plus(HOUR), NOW, &[]).await.unwrap(), Replaced::Gone);
 }
 
 async fn a_session_expires_by_the_callers_clock(Replicas { one, _kept, .. }: Replicas) {
@@ -138,32 +152,32 @@ async fn begin_ends_the_session_it_replaces(Replicas { one, other, _kept }: Repl
     let old = begun(&*one, who).await;
     let mut news = other.changes();
     let next = new(who);
-    one.begin(next.clone(), Some(old)).await.unwrap();
+    one.begin(next.clone(), Some(old), &[]).await.unwrap();
     assert!(!alive(&*other, &old).await);
     assert!(alive(&*other, &next.key).await);
     heard(&mut news, old).await;
     let listed = one.list(&who, NOW).await.unwrap();
     assert_eq!(listed.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [next.key]);
     // Replacing one that is gone already is no error.
-    one.begin(new(who), Some(old)).await.unwrap();
+    one.begin(new(who), Some(old), &[]).await.unwrap();
 }
 
 async fn replace_takes_the_version_it_was_told(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
     let until = NOW.plus(2 * HOUR);
-    assert_eq!(one.replace(&key, 1, b"two".to_vec(), until, NOW).await.unwrap(), Replaced::Done);
-    assert_eq!(other.replace(&key, 1, b"late".to_vec(), until, NOW).await.unwrap(), Replaced::Changed);
+    assert_eq!(one.replace(&key, 1, b"two".to_vec(), until, NOW, &[]).await.unwrap(), Replaced::Done);
+    assert_eq!(other.replace(&key, 1, b"late".to_vec(), until, NOW, &[]).await.unwrap(), Replaced::Changed);
     let expected = Stored { sealed: b"two".to_vec(), version: 2, last_seen: NOW, expires_at: until };
     assert_eq!(other.load(&key, NOW).await.unwrap(), Some(expected));
-    assert_eq!(other.replace(&key, 2, b"three".to_vec(), until, NOW).await.unwrap(), Replaced::Done);
+    assert_eq!(other.replace(&key, 2, b"three".to_vec(), until, NOW, &[]).await.unwrap(), Replaced::Done);
     assert_eq!(one.load(&key, NOW).await.unwrap().unwrap().version, 3);
-    assert_eq!(one.replace(&key, 9, b"ahead".to_vec(), until, NOW).await.unwrap(), Replaced::Changed);
+    assert_eq!(one.replace(&key, 9, b"ahead".to_vec(), until, NOW, &[]).await.unwrap(), Replaced::Changed);
 }
 
 async fn of_many_replacements_of_one_version_one_wins(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
     let results = at_once(&one, &other, 20, |store, number| async move {
-        store.replace(&key, 1, vec![number], NOW.plus(HOUR), NOW).await.unwrap()
+        store.replace(&key, 1, vec![number], NOW.plus(HOUR), NOW, &[]).await.unwrap()
     })
     .await;
     let won: Vec<usize> = (0..20).filter(|number| results[*number] == Replaced::Done).collect();
@@ -174,19 +188,19 @@ async fn of_many_replacements_of_one_version_one_wins(Replicas { one, other, _ke
 
 async fn a_replacement_never_revives(Replicas { one, other, _kept }: Replicas) {
     let ended = begun(&*one, account()).await;
-    assert!(other.end(&ended).await.unwrap());
-    assert_eq!(one.replace(&ended, 1, vec![1], NOW.plus(HOUR), NOW).await.unwrap(), Replaced::Gone);
+    assert!(other.end(&ended, &[]).await.unwrap());
+    assert_eq!(one.replace(&ended, 1, vec![1], NOW.plus(HOUR), NOW, &[]).await.unwrap(), Replaced::Gone);
     assert!(!alive(&*one, &ended).await);
     let expired = begun(&*one, account()).await;
     let late = NOW.plus(HOUR);
-    assert_eq!(one.replace(&expired, 1, vec![1], late.plus(HOUR), late).await.unwrap(), Replaced::Gone);
+    assert_eq!(one.replace(&expired, 1, vec![1], late.plus(HOUR), late, &[]).await.unwrap(), Replaced::Gone);
     assert!(one.load(&expired, late).await.unwrap().is_none());
 }
 
 async fn a_replacement_may_shorten_the_session(Replicas { one, _kept, .. }: Replicas) {
     let key = begun(&*one, account()).await;
     let soon = NOW.plus(Duration::from_secs(60));
-    assert_eq!(one.replace(&key, 1, vec![1], soon, NOW).await.unwrap(), Replaced::Done);
+    assert_eq!(one.replace(&key, 1, vec![1], soon, NOW, &[]).await.unwrap(), Replaced::Done);
     assert!(one.load(&key, soon).await.unwrap().is_none());
 }
 
@@ -206,7 +220,7 @@ async fn touch_moves_forward_and_never_back(Replicas { one, other, _kept }: Repl
 
 async fn touch_never_revives(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
-    other.end(&key).await.unwrap();
+    other.end(&key, &[]).await.unwrap();
     assert!(!one.touch(&key, NOW, NOW.plus(HOUR)).await.unwrap());
     let key = begun(&*one, account()).await;
     assert!(!one.touch(&key, NOW.plus(HOUR), NOW.plus(2 * HOUR)).await.unwrap(), "it had expired");
@@ -219,13 +233,13 @@ async fn touch_is_no_change_and_every_change_is_told_to_every_handle(Replicas { 
     // A change of another session, after which all that was told of the begins has been heard.
     let fence = begun(&*one, account()).await;
     let (mut here, mut there) = (one.changes(), other.changes());
-    one.end(&fence).await.unwrap();
+    one.end(&fence, &[]).await.unwrap();
     heard(&mut here, fence).await;
     heard(&mut there, fence).await;
 
     one.touch(&touched, NOW.plus(HOUR / 2), NOW.plus(2 * HOUR)).await.unwrap();
-    one.replace(&replaced, 1, vec![2], NOW.plus(HOUR), NOW).await.unwrap();
-    one.end(&ended).await.unwrap();
+    one.replace(&replaced, 1, vec![2], NOW.plus(HOUR), NOW, &[]).await.unwrap();
+    one.end(&ended, &[]).await.unwrap();
     for news in [&mut here, &mut there] {
         let mut told = Vec::new();
         while told.last() != Some(&ended) {
@@ -234,15 +248,15 @@ async fn touch_is_no_change_and_every_change_is_told_to_every_handle(Replicas { 
         assert!(told.contains(&replaced), "{told:?}");
         assert!(!told.contains(&touched), "{told:?}");
     }
-    let all = other.end_all(&Whose::Account(who), None).await.unwrap();
+    let all = other.end_all(&Whose::Account(who), None, &Untold).await.unwrap();
     assert_eq!(all.len(), 2);
     heard(&mut here, touched).await;
 }
 
 async fn end_says_whether_there_was_one(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
-    assert!(other.end(&key).await.unwrap());
-    assert!(!one.end(&key).await.unwrap());
+    assert!(other.end(&key, &[]).await.unwrap());
+    assert!(!one.end(&key, &[]).await.unwrap());
     assert!(!alive(&*one, &key).await);
 }
 
@@ -251,26 +265,26 @@ async fn all_of_an_account_end_but_the_one_kept(Replicas { one, other, _kept }: 
     let mut theirs = vec![begun(&*one, who).await, begun(&*other, who).await, begun(&*one, who).await];
     let others = begun(&*one, someone_else).await;
     let kept = theirs.pop().unwrap();
-    let mut ended = one.end_all(&Whose::Account(who), Some(&kept)).await.unwrap();
+    let mut ended = one.end_all(&Whose::Account(who), Some(&kept), &Untold).await.unwrap();
     ended.sort_unstable();
     theirs.sort_unstable();
     assert_eq!(ended, theirs);
     assert!(alive(&*one, &kept).await && alive(&*one, &others).await);
-    assert!(one.end_all(&Whose::Account(who), Some(&kept)).await.unwrap().is_empty());
-    assert_eq!(one.end_all(&Whose::Account(who), None).await.unwrap(), [kept]);
+    assert!(one.end_all(&Whose::Account(who), Some(&kept), &Untold).await.unwrap().is_empty());
+    assert_eq!(one.end_all(&Whose::Account(who), None, &Untold).await.unwrap(), [kept]);
 }
 
 async fn all_of_an_identity_end(Replicas { one, other, _kept }: Replicas) {
     let who = account();
     let by = |subject: &str| NewStored { identity: identity(subject), ..new(who) };
     let (first, second) = (by("a"), by("b"));
-    one.begin(first.clone(), None).await.unwrap();
-    one.begin(second.clone(), None).await.unwrap();
-    assert_eq!(other.end_all(&Whose::Identity(identity("a")), None).await.unwrap(), [first.key]);
+    one.begin(first.clone(), None, &[]).await.unwrap();
+    one.begin(second.clone(), None, &[]).await.unwrap();
+    assert_eq!(other.end_all(&Whose::Identity(identity("a")), None, &Untold).await.unwrap(), [first.key]);
     assert!(alive(&*one, &second.key).await);
     // Issuer and subject are two texts, not one.
     let shifted = IdentityKey { issuer: Issuer::new("https://issuer.testb"), subject: Subject::new("") };
-    assert!(other.end_all(&Whose::Identity(shifted), None).await.unwrap().is_empty());
+    assert!(other.end_all(&Whose::Identity(shifted), None, &Untold).await.unwrap().is_empty());
 }
 
 async fn a_provider_session_ends_at_its_issuer_only(Replicas { one, other, _kept }: Replicas) {
@@ -279,17 +293,18 @@ async fn a_provider_session_ends_at_its_issuer_only(Replicas { one, other, _kept
     there.identity.issuer = Issuer::new("https://other.test");
     let without = new(account());
     for new in [&here, &there, &without] {
-        one.begin(new.clone(), None).await.unwrap();
+        one.begin(new.clone(), None, &[]).await.unwrap();
     }
     let whose = Whose::Sid(here.identity.issuer.clone(), "s1".into());
-    assert_eq!(other.end_all(&whose, None).await.unwrap(), [here.key]);
+    assert_eq!(other.end_all(&whose, None, &Untold).await.unwrap(), [here.key]);
     assert!(alive(&*one, &there.key).await && alive(&*one, &without.key).await);
 }
 
 async fn ended_and_replaced_at_once_stays_ended(Replicas { one, other, _kept }: Replicas) {
     for _ in 0..20 {
         let key = begun(&*one, account()).await;
-        let (ended, replaced) = tokio::join!(other.end(&key), one.replace(&key, 1, vec![9], NOW.plus(HOUR), NOW));
+        let (ended, replaced) =
+            tokio::join!(other.end(&key, &[]), one.replace(&key, 1, vec![9], NOW.plus(HOUR), NOW, &[]));
         assert!(ended.unwrap());
         assert_ne!(replaced.unwrap(), Replaced::Changed);
         assert!(!alive(&*one, &key).await);
@@ -302,7 +317,7 @@ async fn list_gives_the_live_ones_newest_first_and_at_most_100(Replicas { one, o
     for number in 0..105 {
         let at = NOW.plus(Duration::from_secs(number));
         let new = NewStored { last_seen: at, expires_at: at.plus(HOUR), ..new(who) };
-        one.begin(new.clone(), None).await.unwrap();
+        one.begin(new.clone(), None, &[]).await.unwrap();
         keys.push(new.key);
     }
     begun(&*one, account()).await;
@@ -392,7 +407,7 @@ async fn sweeping_leaves_the_living(Replicas { one, _kept, .. }: Replicas) {
     let who = account();
     let short = begun(&*one, who).await;
     let long = NewStored { expires_at: NOW.plus(3 * HOUR), ..new(who) };
-    one.begin(long.clone(), None).await.unwrap();
+    one.begin(long.clone(), None, &[]).await.unwrap();
     one.use_once("long", NOW.plus(3 * HOUR), NOW).await.unwrap();
     let later = NOW.plus(2 * HOUR);
     one.sweep(later).await.unwrap();

@@ -1,27 +1,35 @@
 //! Sessions in the one SQLite file, for a gateway that runs alone.
 //!
-//! Four tables: records (with the columns that `end_all` and `list` search by), leases, used markers, documents.
-//! SQLite has one writer, and so do we, so each statement below is atomic by itself; only what takes two is a
-//! transaction. All comparisons are with the caller's clock.
+//! Four tables: records (with the columns that `end_all` and `list` search by), leases, used markers, documents; and
+//! those of the event outbox (`outbox`). SQLite has one writer, and so do we, so each statement below is atomic by
+//! itself; only what takes two, such as a change and the letters that tell of it, is a transaction. All comparisons are
+//! with the caller's clock.
 //!
 //! News of changes go to receivers of this process. Another process that opens the same file to end a session is not
 //! heard: the command line asks the running gateway instead.
+
+mod outbox;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
-use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Whose, news::News};
+use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Telling, Whose, news::News};
 use crate::{
     clock::Timestamp,
     directory::sql::sqlite::{Fault, OpenError, SqliteFile, Step},
+    event::sink::Letter,
     identity::AccountId,
 };
 
 /// The schema, step by step. Append; never edit a step that was released.
-const SCHEMA: &[Step] = &["
+const SCHEMA: &[Step] = &[SESSIONS, outbox::SCHEMA];
+
+const SESSIONS: Step = "
     CREATE TABLE session (
         key        BLOB    NOT NULL UNIQUE,
         account    TEXT    NOT NULL,
@@ -55,7 +63,7 @@ const SCHEMA: &[Step] = &["
         name  TEXT PRIMARY KEY,
         bytes BLOB NOT NULL
     ) STRICT;
-"];
+";
 
 /// Rows a sweep drops at a time, so that logins need not wait for a long one.
 const SWEEP_BATCH: i64 = 1000;
@@ -65,6 +73,7 @@ const SWEEP_BATCH: i64 = 1000;
 pub struct EmbeddedSessions {
     file: SqliteFile,
     news: Arc<News>,
+    appended: Arc<Notify>,
 }
 
 impl EmbeddedSessions {
@@ -74,7 +83,14 @@ impl EmbeddedSessions {
     /// [`OpenError`] when the file is of a newer schema or cannot be written.
     pub async fn open(file: SqliteFile) -> Result<Self, OpenError> {
         file.bring_up("session", SCHEMA).await?;
-        Ok(Self { file, news: Arc::new(News::new(true)) })
+        Ok(Self { file, news: Arc::new(News::new(true)), appended: Arc::default() })
+    }
+
+    /// Wakes the relay.
+    fn tell_appended(&self, letters: &[Letter]) {
+        if !letters.is_empty() {
+            self.appended.notify_one();
+        }
     }
 
     /// Drops up to a batch of what has expired from `session` or `session_marker`.
@@ -98,14 +114,16 @@ impl SessionStore for EmbeddedSessions {
         Ok(row.as_ref().map(stored).transpose()?)
     }
 
-    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>) -> Result<(), StoreError> {
+    async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError> {
         let mut writing = self.file.write().await?;
         let replaced = match &replaces {
             Some(old) => delete(&mut *writing, old).await?,
             None => false,
         };
         insert(&mut *writing, &new).await?;
+        outbox::put(&mut writing, letters).await?;
         writing.commit().await.map_err(Fault::from)?;
+        self.tell_appended(letters);
         replaces.filter(|_| replaced).into_iter().for_each(|old| self.news.changed(old));
         Ok(())
     }
@@ -117,6 +135,7 @@ impl SessionStore for EmbeddedSessions {
         sealed: Vec<u8>,
         expires_at: Timestamp,
         now: Timestamp,
+        letters: &[Letter],
     ) -> Result<Replaced, StoreError> {
         let mut writing = self.file.write().await?;
         let found: Option<i64> = sqlx::query_scalar("SELECT version FROM session WHERE key = $1 AND expires_at > $2")
@@ -137,7 +156,9 @@ impl SessionStore for EmbeddedSessions {
             .execute(&mut *writing)
             .await
             .map_err(Fault::from)?;
+        outbox::put(&mut writing, letters).await?;
         writing.commit().await.map_err(Fault::from)?;
+        self.tell_appended(letters);
         self.news.changed(*key);
         Ok(Replaced::Done)
     }
@@ -156,38 +177,58 @@ impl SessionStore for EmbeddedSessions {
         Ok(touched.rows_affected() > 0)
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        let ended = delete(self.file.writer(), key).await?;
+    async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
+        let mut writing = self.file.write().await?;
+        let ended = delete(&mut *writing, key).await?;
         if ended {
+            outbox::put(&mut writing, letters).await?;
+        }
+        writing.commit().await.map_err(Fault::from)?;
+        if ended {
+            self.tell_appended(letters);
             self.news.changed(*key);
         }
         Ok(ended)
     }
 
-    async fn end_all(&self, whose: &Whose, keep: Option<&SessionKey>) -> Result<Vec<SessionKey>, StoreError> {
+    async fn end_all(
+        &self,
+        whose: &Whose,
+        keep: Option<&SessionKey>,
+        telling: &(dyn Telling + '_),
+    ) -> Result<Vec<SessionKey>, StoreError> {
         // No key is empty, so an empty one keeps nothing.
         let keep = keep.map_or([].as_slice(), |key| key.bytes());
         let query = match whose {
             Whose::Account(account) => {
-                sqlx::query("DELETE FROM session WHERE account = $1 AND key <> $2 RETURNING key")
+                sqlx::query("DELETE FROM session WHERE account = $1 AND key <> $2 RETURNING key, account")
                     .bind(account.to_string())
                     .bind(keep)
             }
-            Whose::Identity(identity) => {
-                sqlx::query("DELETE FROM session WHERE issuer = $1 AND subject = $2 AND key <> $3 RETURNING key")
-                    .bind(identity.issuer.as_str())
-                    .bind(identity.subject.as_str())
-                    .bind(keep)
-            }
+            Whose::Identity(identity) => sqlx::query(
+                "DELETE FROM session WHERE issuer = $1 AND subject = $2 AND key <> $3 RETURNING key, account",
+            )
+            .bind(identity.issuer.as_str())
+            .bind(identity.subject.as_str())
+            .bind(keep),
             Whose::Sid(issuer, sid) => {
-                sqlx::query("DELETE FROM session WHERE issuer = $1 AND sid = $2 AND key <> $3 RETURNING key")
+                sqlx::query("DELETE FROM session WHERE issuer = $1 AND sid = $2 AND key <> $3 RETURNING key, account")
                     .bind(issuer.as_str())
                     .bind(sid)
                     .bind(keep)
             }
         };
-        let rows = query.fetch_all(self.file.writer()).await.map_err(Fault::from)?;
-        let ended = rows.iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
+        let mut writing = self.file.write().await?;
+        let rows = query.fetch_all(&mut *writing).await.map_err(Fault::from)?;
+        let (mut ended, mut letters) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let key = key_of(row)?;
+            letters.extend(telling.letters(&key, &account_of(row)?));
+            ended.push(key);
+        }
+        outbox::put(&mut writing, &letters).await?;
+        writing.commit().await.map_err(Fault::from)?;
+        self.tell_appended(&letters);
         ended.iter().for_each(|key| self.news.changed(*key));
         Ok(ended)
     }
@@ -330,118 +371,16 @@ fn key_of(row: &SqliteRow) -> Result<SessionKey, Fault> {
     Ok(SessionKey::from_bytes(bytes))
 }
 
+fn account_of(row: &SqliteRow) -> Result<AccountId, Fault> {
+    let text: &str = row.try_get("account")?;
+    AccountId::parse(text).ok_or_else(|| Fault::Corrupt("a session of an account that is none".into()))
+}
+
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Unavailable(why) => Self::Unavailable(why),
             Fault::Corrupt(why) => Self::Corrupt(why),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Stdio;
-
-    use tokio::io::{AsyncBufReadExt as _, BufReader};
-
-    use super::*;
-    use crate::{
-        identity::{IdentityKey, Issuer, Subject},
-        session::SessionId,
-    };
-
-    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-    /// Where the writer to be killed writes; set by the test that kills it.
-    const FILE: &str = "BRAMA_TEST_KILLED_WRITER_FILE";
-
-    async fn open(path: &std::path::Path) -> EmbeddedSessions {
-        EmbeddedSessions::open(SqliteFile::open(path).await.unwrap()).await.unwrap()
-    }
-
-    fn new() -> NewStored {
-        NewStored {
-            key: SessionId::fresh().key(),
-            account: AccountId::fresh(NOW),
-            identity: IdentityKey { issuer: Issuer::new("https://issuer.test"), subject: Subject::new("someone") },
-            sid: None,
-            sealed: vec![7; 1000],
-            last_seen: NOW,
-            expires_at: NOW.plus(Duration::from_secs(3600)),
-        }
-    }
-
-    /// Not a test of its own: what the test below runs as another process. Without its variable it does nothing.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn writer_to_be_killed() {
-        let Some(path) = std::env::var_os(FILE) else { return };
-        let store = open(path.as_ref()).await;
-        let writers = (0..8).map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                loop {
-                    let new = new();
-                    store.begin(new.clone(), None).await.unwrap();
-                    // Replaced as well, so that a session is found half way too.
-                    println!("begun {}", new.key.hex());
-                    store.replace(&new.key, 1, vec![8; 1000], new.expires_at, NOW).await.unwrap();
-                    println!("replaced {}", new.key.hex());
-                }
-            })
-        });
-        futures_util::future::join_all(writers).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_killed_writer_loses_no_acknowledged_session() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("brama.db");
-        for killed_after in [1, 40, 200] {
-            let mut writer = tokio::process::Command::new(std::env::current_exe().unwrap())
-                .args(["session::embedded::tests::writer_to_be_killed", "--exact", "--nocapture"])
-                .env(FILE, &path)
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-            let mut acknowledged = Vec::new();
-            while let Some(line) = lines.next_line().await.unwrap() {
-                // The test harness says its own things on the same line as the first of ours.
-                let word = |word: &str| Some(SessionKey::parse_hex(line.split_once(word)?.1).unwrap());
-                acknowledged.extend(word("begun ").map(|key| (key, 1)).or_else(|| Some((word("replaced ")?, 2))));
-                if acknowledged.len() == killed_after {
-                    writer.start_kill().unwrap();
-                }
-            }
-            assert!(!writer.wait().await.unwrap().success());
-            assert!(acknowledged.len() >= killed_after);
-
-            let store = open(&path).await;
-            for (key, version) in &acknowledged {
-                let found = store.load(key, NOW).await.unwrap().unwrap_or_else(|| panic!("{key:?} was acknowledged"));
-                assert!(found.version >= *version, "{key:?}");
-            }
-            let sound: String =
-                sqlx::query_scalar("PRAGMA integrity_check").fetch_one(store.file.readers()).await.unwrap();
-            assert_eq!(sound, "ok");
-            store.file.close().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_sweep_drops_more_than_one_batch_and_says_how_many() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("brama.db")).await;
-        let mut writing = store.file.write().await.unwrap();
-        for _ in 0..SWEEP_BATCH + 10 {
-            insert(&mut *writing, &new()).await.unwrap();
-        }
-        writing.commit().await.unwrap();
-        store.use_once("marker", NOW.plus(Duration::from_secs(1)), NOW).await.unwrap();
-        store.lease("lease", "holder", Duration::from_secs(1), NOW).await.unwrap();
-        assert_eq!(store.sweep(NOW).await.unwrap(), 0);
-        let swept = store.sweep(NOW.plus(Duration::from_secs(3600))).await.unwrap();
-        assert_eq!(swept, SWEEP_BATCH.unsigned_abs() + 12);
     }
 }
