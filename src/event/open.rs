@@ -89,8 +89,10 @@ pub fn open(name: &str, config: &Config) -> Result<Arc<dyn EventSink>, OpenError
             let table = config.kafka.as_ref().ok_or_else(|| no_table(name, kind))?;
             Ok(Arc::new(super::kafka::Kafka::open(name, table).map_err(|misfit| setting(name, kind, misfit))?))
         }
-        #[cfg(not(all(feature = "event-rabbitmq", feature = "event-kafka")))]
-        Kind::RabbitMq | Kind::Kafka => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
+        #[cfg(not(feature = "event-rabbitmq"))]
+        Kind::RabbitMq => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
+        #[cfg(not(feature = "event-kafka"))]
+        Kind::Kafka => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
     }
 }
 

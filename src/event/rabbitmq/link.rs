@@ -6,7 +6,7 @@
 use std::{
     fmt,
     net::Shutdown,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    connection: Option<Connection>,
+    connection: Option<(Connection, Cord)>,
     /// Tells a connection that failed from one made since.
     number: u64,
     /// Whether the exchange is known to be there.
@@ -90,15 +90,16 @@ impl Link {
     async fn try_line(&self) -> Result<Line, Failure> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
-        let connection = match state.connection.take().filter(|connection| connection.status().connected()) {
-            Some(connection) => connection,
+        let (connection, cord) = match state.connection.take().filter(|(connection, _)| connection.status().connected())
+        {
+            Some(connected) => connected,
             None => {
-                let connection = self.connect().await.map_err(|error| self.failure(&error, Step::Connect))?;
+                let connected = self.connect().await.map_err(|error| self.failure(&error, Step::Connect))?;
                 *state = State { number: state.number + 1, ..State::default() };
-                connection
+                connected
             }
         };
-        let connection = state.connection.insert(connection);
+        let (connection, _) = state.connection.insert((connection, cord));
         if !state.declared {
             self.declare(connection).await.map_err(|error| self.failure(&error, Step::Declare))?;
             state.declared = true;
@@ -175,7 +176,7 @@ impl Link {
         declared
     }
 
-    async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(&self) -> Result<(Connection, Cord), Error> {
         let cord = Cord::default();
         let (held, tls) = (Arc::clone(&cord.0), self.tls.clone());
         let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
@@ -203,8 +204,7 @@ impl Link {
             properties,
         )
         .await?;
-        cord.untie();
-        Ok(connection)
+        Ok((connection, cord))
     }
 }
 
@@ -230,20 +230,29 @@ fn is_refused(error: &Error) -> bool {
         if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
 }
 
-/// Shuts the socket of a connection that was given up before it was made: a peer that says nothing would otherwise keep
-/// the driver's thread for ever.
+impl Drop for Link {
+    fn drop(&mut self) {
+        // All is well: the driver may say goodbye.
+        if let Some((_, cord)) = &self.state.get_mut().connection {
+            *cord.socket() = None;
+        }
+    }
+}
+
+/// Shuts the socket of a connection that is given up. Towards a peer that says nothing, or has blocked us, the driver's
+/// thread would otherwise wait for long or for ever.
 #[derive(Default)]
 struct Cord(Arc<Mutex<Option<Socket>>>);
 
 impl Cord {
-    fn untie(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn socket(&self) -> MutexGuard<'_, Option<Socket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Cord {
     fn drop(&mut self) {
-        if let Some(socket) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(socket) = &*self.socket() {
             // It may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }

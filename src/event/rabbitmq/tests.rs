@@ -268,6 +268,16 @@ async fn a_channel_the_broker_closed_is_opened_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_short_of_memory_is_waited_for() {
+    let server = RabbitServer::start_with("vm_memory_high_watermark.absolute = 1MB");
+    let sink = open(&Config { timeout: Duration::from_secs(2), ..server.config() });
+    let _queue = Queue::bound(&server.config(), "#", &[]).await;
+    let (delivered, why) = unavailable(sink.deliver(&letters("alarm", 3, 2)).await);
+    assert_eq!(delivered, 0);
+    assert!(why.contains("it is short of memory or disk"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_only_write_needs_an_exchange_that_is_there() {
     let given = Config { exchange: "given-exchange".to_owned(), ..shared().config() };
     let queue = Queue::bound(&given, "#", &[]).await;

@@ -23,6 +23,7 @@ pub(crate) struct RabbitServer {
     leash: Option<Leash>,
     folder: tempfile::TempDir,
     ports: [u16; 4],
+    settings: &'static str,
 }
 
 /// The one that all tests share who leave it as it is. It ends with the test process.
@@ -34,6 +35,11 @@ pub(crate) fn shared() -> &'static RabbitServer {
 impl RabbitServer {
     /// One of one's own, to do violence to.
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One of one's own, with further lines of configuration.
+    pub(crate) fn start_with(settings: &'static str) -> Self {
         assert!(
             PathBuf::from(SERVER).exists(),
             "these tests need a real RabbitMQ: install rabbitmq-server, as tests/run does"
@@ -42,7 +48,7 @@ impl RabbitServer {
         certificates(folder.path());
         fs::write(folder.path().join("plugins"), "[].").unwrap();
         fs::write(folder.path().join("definitions.json"), definitions()).unwrap();
-        let mut server = Self { leash: None, folder, ports: [0; 4] };
+        let mut server = Self { leash: None, folder, ports: [0; 4], settings };
         // Another process may take a free port before RabbitMQ does.
         for _ in 0..3 {
             server.ports = free_ports();
@@ -114,7 +120,9 @@ impl RabbitServer {
              max_message_size = {LARGEST}\n\
              distribution.listener.interface = 127.0.0.1\n\
              log.console = true\n\
-             log.file = false\n"
+             log.file = false\n\
+             {}\n",
+            self.settings
         );
         fs::write(self.path("rabbitmq.conf"), settings).unwrap();
         // Erlang would otherwise start an epmd that outlives everything. "Under systemd" means: do not fork.
