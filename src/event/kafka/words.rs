@@ -124,7 +124,7 @@ fn by_text(said: &str, section: &str) -> String {
             "the certificate of Kafka is not trusted: set ca_file in [{section}] to the authority that signed it, and \
              use the host names it was made for"
         )
-    } else if says(&["received corrupt message", "received fatal alert", "Cannot read framed message", "UnexpectedEof"])
+    } else if says(&["received corrupt message", "received fatal alert", "Cannot read framed message", "handshake eof"])
     {
         format!(
             "Kafka hangs up: are tls, sasl and the port of [{section}] those of one listener, does it ask for a client \

@@ -378,24 +378,3 @@ fn settings_that_do_not_fit_are_told_by_their_key_and_keep_the_password() {
         assert!(!misfit.to_string().contains("s3cret"), "{misfit}");
     }
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zz_speed() {
-    for (kind, settings) in
-        [("classic", vec![]), ("quorum", vec![("x-queue-type", AMQPValue::LongString("quorum".into()))])]
-    {
-        for keys in [1, 10, 500] {
-            let name = format!("speed-{kind}-{keys}");
-            let config = config(&name);
-            let _queue = Queue::bound(&config, "#", &settings).await;
-            let sink = open(&config);
-            let letters = letters(&name, 1000, keys);
-            sink.deliver(&letters[..10]).await.unwrap();
-            let began = Instant::now();
-            for batch in letters[10..].chunks(500) {
-                deliver_at_last(&sink, batch).await;
-            }
-            eprintln!("SPEED {name}: {:?}", began.elapsed());
-        }
-    }
-}
