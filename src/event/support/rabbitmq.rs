@@ -126,7 +126,7 @@ impl RabbitServer {
         );
         fs::write(self.path("rabbitmq.conf"), settings).unwrap();
         // Erlang would otherwise start an epmd that outlives everything. "Under systemd" means: do not fork.
-        let script = format!("epmd & sleep 0.1; {SERVER}; echo {ENDED}");
+        let script = format!("epmd & until epmd -names >/dev/null 2>&1; do sleep 0.02; done; {SERVER}; echo {ENDED}");
         let settings = [
             ("HOME", folder.to_string()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
