@@ -83,7 +83,6 @@ mod tests {
     use super::*;
     use crate::{
         app::test_gateway::TestGateway,
-        directory::Directory as _,
         event::outbox::{Partition, Position},
         identity::{IdentityKey, Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     };

@@ -56,7 +56,7 @@ async fn a_sign_in_and_a_sign_out_are_told_in_order_and_without_a_secret() {
 
     let page = browser.get("/oauth2/sign_out", &[]).await;
     let token = field(&page.body, "csrf").to_owned();
-    let out = browser.post("/oauth2/sign_out", &[("csrf", &token)]).await;
+    let out = browser.post("/oauth2/sign_out", &[("csrf", token.as_str())]).await;
     assert_eq!(out.status, 303, "{out:?}");
     let told = events(&path, 3).await;
     assert_eq!(kinds(&told)[2], "io.brama.session.signed_out");

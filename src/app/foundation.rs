@@ -7,12 +7,11 @@ use anyhow::Context as _;
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, session::Store},
-    directory::{self, Directory, sql::sqlite::SqliteFile},
+    directory::{self, Directory, sql::sqlite::LazyFile},
     event::{
         self, Journal,
         log::AuditLog,
         relay::{self, Addressee, Relay},
-        schema::Scribe,
     },
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
@@ -57,14 +56,14 @@ impl Foundation {
                 "sessions are in Redis, but the sealing key is this host's own: replicas need keys.sealing_file in common"
             );
         }
-        let file = SqliteFile::open(&config.directory.file).await?;
+        let file = LazyFile::at(&config.directory.file);
         let store = session::open(&config.session, &file).await?;
         let directory = directory::open(&config.directory, &file).await?;
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
         let audit =
             AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;
         let sinks = event::open::open_all(&config.event)?;
-        let scribe = scribe(config, &sinks);
+        let scribe = event::open::scribe(&config.event, &config.portal.public_url)?;
         let events = Arc::new(Journal::new(audit, metrics.clone(), scribe, store.clone()));
         let signing = SigningKeys::generate(clock.now())?;
         let issuer = config.portal.public_url.as_str().trim_end_matches('/');
@@ -101,16 +100,6 @@ impl Foundation {
         };
         Relay::start(&parts, &config.event)
     }
-}
-
-/// Who writes letters; nobody when they would go nowhere.
-fn scribe(config: &Config, sinks: &[Addressee]) -> Option<Scribe> {
-    let source = match &config.event.source {
-        Some(source) => source.clone(),
-        None => config.portal.public_url.as_str().trim_end_matches('/').to_owned(),
-    };
-    let wanted: Vec<_> = sinks.iter().map(|sink| sink.types.clone()).collect();
-    (!wanted.is_empty()).then(|| Scribe::new(source, config.event.profile, wanted))
 }
 
 /// The folder of the database: where a key is made when none is configured.

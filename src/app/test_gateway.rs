@@ -166,7 +166,8 @@ impl Browser {
         let at_provider = Url::parse(begun.header("location")).unwrap();
         let approved = fetch(&at_provider).await;
         let back = Url::parse(approved.header("location")).unwrap();
-        self.get(&back[url::Position::BeforePath..], &[]).await
+        // A fragment, such as Facebook's, stays in the browser.
+        self.get(&back[url::Position::BeforePath..url::Position::AfterQuery], &[]).await
     }
 
     pub(crate) async fn sign_in(&mut self, gateway: &TestGateway, person: &str, provider: &str) {

@@ -2,14 +2,15 @@
 //!
 //! Works on the session store that the configuration names, beside a running gateway or without one.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 
-use super::{Console, check::DEFAULT_FILE};
+use super::{
+    Console,
+    opened::{ConfigFile, awaited},
+};
 use crate::{
-    app,
     clock::{Clock as _, SystemClock},
-    config::Config,
-    directory::sql::sqlite::SqliteFile,
+    directory::sql::sqlite::LazyFile,
     event::{
         catalogue,
         outbox::{DeadLetter, Outbox, Partition, Position},
@@ -22,7 +23,7 @@ pub(super) enum Args {
     /// Show how many events wait for a sink, and how far each sink is behind.
     Pending {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// List the events that a sink can never take instead.
         #[arg(long)]
         dead: bool,
@@ -30,7 +31,7 @@ pub(super) enum Args {
     /// Offer events again that a sink could never take, once what was wrong is mended.
     Replay {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// Which: their ids, as `brama events pending --dead` lists them.
         #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<String>,
@@ -41,7 +42,7 @@ pub(super) enum Args {
     /// Drop events for good that a sink can never take.
     Discard {
         #[command(flatten)]
-        file: File,
+        file: ConfigFile,
         /// Which: their ids, as `brama events pending --dead` lists them.
         #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<String>,
@@ -51,13 +52,6 @@ pub(super) enum Args {
     },
     /// Print the JSON Schema of all events.
     Schema,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct File {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", env = "BRAMA_CONFIG", hide_env_values = true, default_value = DEFAULT_FILE)]
-    config: PathBuf,
 }
 
 /// How many dead letters are read at a time.
@@ -70,7 +64,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> anyhow::Result<Exit
         Args::Pending { file, dead: true } => with_outbox(file, console, list_dead)?,
         Args::Replay { file, ids, .. } => {
             return with_outbox(file, console, async |opened, console| {
-                each_dead(opened, ids, console, "will be offered again", async |position, dead| {
+                each_dead(opened, ids, console, "offered again", async |position, dead| {
                     opened.outbox.revive(position, dead, SystemClock.now()).await
                 })
                 .await
@@ -93,18 +87,15 @@ struct Opened {
 }
 
 fn with_outbox<T>(
-    file: &File,
+    file: &ConfigFile,
     console: &mut Console<'_>,
     work: impl AsyncFnOnce(&Opened, &mut Console<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let config = Config::load(&file.config)?;
-    app::control_plane()?.block_on(async {
-        let database = SqliteFile::open(&config.directory.file).await?;
-        let store = session::open(&config.session, &database).await?;
+    let config = file.load()?;
+    awaited(async {
+        let store = session::open(&config.session, &LazyFile::at(&config.directory.file)).await?;
         let opened = Opened { outbox: store, sinks: config.event.sink.keys().cloned().collect() };
-        let done = work(&opened, console).await;
-        database.close().await;
-        done
+        work(&opened, console).await
     })
 }
 
@@ -118,11 +109,11 @@ async fn pending(opened: &Opened, console: &mut Console<'_>) -> anyhow::Result<(
         oldest = [oldest, measure.oldest].into_iter().flatten().min();
     }
     let since = oldest.map(|oldest| format!(", the oldest since {oldest}")).unwrap_or_default();
-    writeln!(console.out, "{count} events wait{since}")?;
+    writeln!(console.out, "waiting: {count}{since}")?;
     for sink in &opened.sinks {
         writeln!(console.out, "{sink}: {} behind", behind(outbox, sink).await?)?;
     }
-    writeln!(console.out, "{} dead letters", outbox.dead_count().await?)?;
+    writeln!(console.out, "dead letters: {}", outbox.dead_count().await?)?;
     Ok(())
 }
 
@@ -179,9 +170,80 @@ async fn each_dead(
             }
         }
     }
-    writeln!(console.out, "{count} events {done}")?;
+    writeln!(console.out, "{done}: {count}")?;
     for id in &missing {
         writeln!(console.out, "{id} is not among the dead letters")?;
     }
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use super::*;
+    use crate::{clock::Timestamp, event::sink::Letter};
+
+    /// A configuration with a sink, and a store in which one event waits and two are dead.
+    fn prepared(folder: &Path) -> PathBuf {
+        let path = folder.join("brama.toml");
+        let sink = "[event.sink.lines]\nkind = \"file\"\n[event.sink.lines.file]\npath = \"events.jsonl\"\n";
+        fs::write(&path, format!("{}{sink}", crate::config::load::tests::LEAST)).unwrap();
+        with(&path, async |opened, _| {
+            let at = Timestamp::from_secs(1_700_000_000);
+            let letter = |id: &str| Letter {
+                id: id.into(),
+                kind: "io.brama.session.begun".into(),
+                key: "key".into(),
+                at,
+                body: "{}".into(),
+            };
+            opened.outbox.append(&[letter("waits")]).await?;
+            for id in ["a", "b"] {
+                let why = "410 Gone\nforged".to_owned();
+                opened.outbox.bury(&DeadLetter { sink: "lines".into(), why, at, letter: letter(id) }).await?;
+            }
+            Ok(())
+        });
+        path
+    }
+
+    fn with(path: &Path, work: impl AsyncFnOnce(&Opened, &mut Console<'_>) -> anyhow::Result<()>) {
+        let file = ConfigFile { config: path.to_owned() };
+        with_outbox(&file, &mut Console { out: &mut Vec::new(), colour: false }, work).unwrap();
+    }
+
+    fn shown(args: Args) -> (String, ExitCode) {
+        let mut out = Vec::new();
+        let code = run(&args, &mut Console { out: &mut out, colour: false }).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    #[test]
+    fn what_waits_and_what_is_dead_is_shown_replayed_and_discarded() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = prepared(folder.path());
+        let file = || ConfigFile { config: config.clone() };
+        let (pending, _) = shown(Args::Pending { file: file(), dead: false });
+        assert_eq!(pending, "waiting: 1, the oldest since 2023-11-14T22:13:20Z\nlines: 1 behind\ndead letters: 2\n");
+        let (dead, _) = shown(Args::Pending { file: file(), dead: true });
+        let line = |id| format!("{id}  2023-11-14T22:13:20Z  lines  io.brama.session.begun  410 Gone\\nforged\n");
+        assert_eq!(dead, line("a") + &line("b"));
+        let (replayed, code) = shown(Args::Replay { file: file(), ids: vec!["a".into(), "nope".into()], all: false });
+        assert_eq!(replayed, "offered again: 1\nnope is not among the dead letters\n");
+        assert_eq!(code, ExitCode::FAILURE);
+        let (discarded, code) = shown(Args::Discard { file: file(), ids: vec![], all: true });
+        assert_eq!((discarded.as_str(), code), ("dropped: 1\n", ExitCode::SUCCESS));
+        let (pending, _) = shown(Args::Pending { file: file(), dead: false });
+        assert!(pending.contains("lines: 2 behind\ndead letters: 0"), "{pending}");
+    }
+
+    #[test]
+    fn the_schema_is_printed() {
+        let (schema, _) = shown(Args::Schema);
+        assert!(schema.contains("io.brama.session.begun") && schema.ends_with("}\n"));
+    }
 }

@@ -14,11 +14,14 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{LoadError, keys::KeysError, secrets::SecretError};
 
+mod accounts;
 mod check;
 mod config;
 mod demo;
+mod directory;
 mod events;
 mod keys;
+mod opened;
 mod report;
 mod serve;
 
@@ -49,6 +52,12 @@ enum Command {
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::Args),
+    /// Look at accounts, shut, open and delete them.
+    #[command(subcommand)]
+    Accounts(accounts::Args),
+    /// Upgrade, count or copy the accounts as a whole.
+    #[command(subcommand)]
+    Directory(directory::Args),
 }
 
 /// Where a command prints.
@@ -88,6 +97,8 @@ fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitC
         Command::Config(args) => config::run(&args, console),
         Command::Events(args) => events::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
+        Command::Accounts(args) => accounts::run(&args, console),
+        Command::Directory(args) => directory::run(&args, console),
     }
 }
 
@@ -135,7 +146,8 @@ mod tests {
     use super::*;
 
     fn help(path: &[&str]) -> String {
-        let mut command = Cli::command();
+        // As wide as it wants to be, whatever the terminal of whoever runs the tests.
+        let mut command = Cli::command().term_width(0);
         command.build();
         let mut command = &mut command;
         for name in path {
@@ -156,6 +168,12 @@ mod tests {
         insta::assert_snapshot!("help_config", help(&["config"]));
         insta::assert_snapshot!("help_events", help(&["events"]));
         insta::assert_snapshot!("help_keys", help(&["keys"]));
+        insta::assert_snapshot!("help_accounts", help(&["accounts"]));
+        insta::assert_snapshot!("help_accounts_list", help(&["accounts", "list"]));
+        insta::assert_snapshot!("help_accounts_disable", help(&["accounts", "disable"]));
+        insta::assert_snapshot!("help_accounts_unlink", help(&["accounts", "unlink"]));
+        insta::assert_snapshot!("help_directory", help(&["directory"]));
+        insta::assert_snapshot!("help_directory_copy", help(&["directory", "copy"]));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub const FIELDS: &[Field] = &[
 const PERSON: &[&str] =
     &["issuer", "subject", "email", "email_verified", "name", "preferred_username", "locale", "address", "request"];
 const CALLER: &[&str] = &["provider", "address", "request"];
-const IDENTITY: &[&str] = &["account", "provider", "issuer", "subject"];
+const IDENTITY: &[&str] = &["account", "issuer", "subject"];
 
 /// Every type of event, in the order of an account's life.
 pub const CATALOGUE: &[Entry] = &[
@@ -120,13 +120,13 @@ pub const CATALOGUE: &[Entry] = &[
         kind: "io.brama.identity.linked",
         doc: "An account was tied to one more identity, by a second sign-in.",
         required: IDENTITY,
-        optional: &["address", "request"],
+        optional: CALLER,
     },
     Entry {
         kind: "io.brama.identity.unlinked",
         doc: "An account is no longer tied to an identity.",
         required: IDENTITY,
-        optional: &["address", "request"],
+        optional: CALLER,
     },
     Entry {
         kind: "io.brama.account.disabled",
@@ -307,21 +307,28 @@ mod tests {
         }
     }
 
+    /// Where the tests write what they would compare with, when asked to.
+    fn wanted(path: &str) -> Option<std::path::PathBuf> {
+        std::env::var_os("BRAMA_WRITE_DOCS").map(|_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+    }
+
     #[test]
     fn the_committed_schema_is_in_step() {
+        if let Some(path) = wanted("config/events.schema.json") {
+            return std::fs::write(path, format!("{:#}\n", json_schema())).unwrap();
+        }
         let committed = include_str!("../../config/events.schema.json");
         assert!(committed == format!("{:#}\n", json_schema()), "run `brama events schema > config/events.schema.json`");
     }
 
+    const MARK: &str = "<!-- Generated from here on. -->\n\n";
+
     #[test]
     fn the_page_for_consumers_is_in_step() {
         let page = include_str!("../../docs/events.md");
-        let (_, types) = page.split_once("<!-- types -->\n\n").expect("a mark before the types");
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
-        if std::env::var_os("BRAMA_WRITE_DOCS").is_some() {
-            let (before, _) = page.split_once("<!-- types -->\n\n").unwrap();
-            std::fs::write(path, format!("{before}<!-- types -->\n\n{}", markdown())).unwrap();
-            return;
+        let (before, types) = page.split_once(MARK).expect("a mark before the types");
+        if let Some(path) = wanted("docs/events.md") {
+            return std::fs::write(path, format!("{before}{MARK}{}", markdown())).unwrap();
         }
         assert!(types == markdown(), "run the tests with BRAMA_WRITE_DOCS=1 to write docs/events.md anew");
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{file::FileSink, filter::Types, relay::Addressee, sink::EventSink, webhook::WebhookSink};
+use url::Url;
+
+use super::{file::FileSink, filter::Types, relay::Addressee, schema::Scribe, sink::EventSink, webhook::WebhookSink};
 use crate::config::event::{Event, Kind, Sink as Config};
 
 /// Why a sink cannot be opened. Whether it answers is not asked here.
@@ -55,12 +57,28 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`] says what to change.
 pub fn open_all(config: &Event) -> Result<Vec<Addressee>, OpenError> {
-    let open_one = |(name, config): (&String, &Config)| {
-        let types =
-            Types::parse(&config.types).map_err(|stranger| OpenError::NoSuchType { name: name.clone(), stranger })?;
-        Ok(Addressee { sink: open(name, config)?, types })
-    };
+    let open_one =
+        |(name, config): (&String, &Config)| Ok(Addressee { sink: open(name, config)?, types: types(name, config)? });
     config.sink.iter().map(open_one).collect()
+}
+
+/// Who writes the letters for these sinks, from `public_url` unless another source is configured; nobody when there are
+/// no sinks, for the letters would go nowhere.
+///
+/// # Errors
+/// [`OpenError`] says what to change.
+pub fn scribe(config: &Event, public_url: &Url) -> Result<Option<Scribe>, OpenError> {
+    let wanted: Vec<Types> =
+        config.sink.iter().map(|(name, config)| types(name, config)).collect::<Result<_, OpenError>>()?;
+    let source = match &config.source {
+        Some(source) => source.clone(),
+        None => public_url.as_str().trim_end_matches('/').to_owned(),
+    };
+    Ok((!wanted.is_empty()).then(|| Scribe::new(source, config.profile, wanted)))
+}
+
+fn types(name: &str, config: &Config) -> Result<Types, OpenError> {
+    Types::parse(&config.types).map_err(|stranger| OpenError::NoSuchType { name: name.to_owned(), stranger })
 }
 
 /// Opens the sink `name`. It need not answer yet: a broker that is down keeps nobody from starting. Must be called on
