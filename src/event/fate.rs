@@ -72,11 +72,11 @@ impl Ahead {
 }
 
 fn reason(fates: &[Fate]) -> &str {
-    let reasons = fates.iter().filter_map(|fate| match fate {
+    let mut reasons = fates.iter().filter_map(|fate| match fate {
         Fate::Later(why) | Fate::Never(why) => Some(why.as_str()),
         Fate::Held | Fate::Taken => None,
     });
-    reasons.last().unwrap_or("it was not sent")
+    reasons.next_back().unwrap_or("it was not sent")
 }
 
 /// The letters that are still to be sent, as lanes: the indices of those that share a lane, in order.

@@ -32,7 +32,8 @@ pub mod rabbitmq;
 pub mod relay;
 pub mod schema;
 pub mod sink;
-#[cfg(all(test, any(feature = "event-rabbitmq", feature = "event-kafka")))]
+#[cfg(test)]
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 mod support;
 #[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
 mod tls;
