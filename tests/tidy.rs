@@ -32,8 +32,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const WORDS: &[&str] = &["clock", "secret", "identity", "body"];
 
 /// Driver crates and the files that may name them.
-const DRIVERS: &[(&str, &[&str])] =
-    &[("sqlx", &["src/session/embedded/", "src/directory/sql/"]), ("redis::", &["src/session/redis"])];
+const DRIVERS: &[(&str, &[&str])] = &[
+    ("sqlx", &["src/session/embedded/", "src/directory/sql/"]),
+    ("redis::", &["src/session/redis"]),
+    ("lapin", &["src/event/rabbitmq/"]),
+    ("rskafka", &["src/event/kafka/"]),
+];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

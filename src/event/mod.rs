@@ -15,15 +15,28 @@ use crate::{
 };
 
 pub mod catalogue;
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+mod fate;
 pub mod file;
 pub mod filter;
 pub mod journal;
+#[cfg(feature = "event-kafka")]
+pub mod kafka;
 pub mod log;
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+pub mod misfit;
 pub mod open;
 pub mod outbox;
+#[cfg(feature = "event-rabbitmq")]
+pub mod rabbitmq;
 pub mod relay;
 pub mod schema;
 pub mod sink;
+#[cfg(test)]
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+mod support;
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+mod tls;
 pub mod webhook;
 
 pub use self::{journal::Journal, outbox::Outbox, sink::EventSink};

@@ -97,10 +97,28 @@ pub fn open(name: &str, config: &Config) -> Result<Arc<dyn EventSink>, OpenError
             let table = config.webhook.as_ref().ok_or_else(|| no_table(name, kind))?;
             Ok(Arc::new(WebhookSink::open(name, table)?))
         }
-        Kind::RabbitMq | Kind::Kafka => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
+        #[cfg(feature = "event-rabbitmq")]
+        Kind::RabbitMq => {
+            let table = config.rabbitmq.as_ref().ok_or_else(|| no_table(name, kind))?;
+            Ok(Arc::new(super::rabbitmq::RabbitMq::open(name, table).map_err(|misfit| setting(name, kind, misfit))?))
+        }
+        #[cfg(feature = "event-kafka")]
+        Kind::Kafka => {
+            let table = config.kafka.as_ref().ok_or_else(|| no_table(name, kind))?;
+            Ok(Arc::new(super::kafka::Kafka::open(name, table).map_err(|misfit| setting(name, kind, misfit))?))
+        }
+        #[cfg(not(feature = "event-rabbitmq"))]
+        Kind::RabbitMq => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
+        #[cfg(not(feature = "event-kafka"))]
+        Kind::Kafka => Err(OpenError::NotBuilt { name: name.to_owned(), kind }),
     }
 }
 
 fn no_table(name: &str, kind: &'static str) -> OpenError {
     OpenError::NoTable { name: name.to_owned(), kind }
+}
+
+#[cfg(any(feature = "event-rabbitmq", feature = "event-kafka"))]
+fn setting(name: &str, kind: &'static str, misfit: super::misfit::Misfit) -> OpenError {
+    OpenError::Setting { name: name.to_owned(), kind, key: misfit.key, what: misfit.what }
 }

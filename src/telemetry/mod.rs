@@ -71,8 +71,12 @@ impl Log {
     }
 }
 
+/// The driver of RabbitMQ would log the whole body of every message that comes back.
+const NEVER: &str = "lapin::returned_messages=off";
+
 fn filter(config: &Telemetry) -> Result<EnvFilter, InitError> {
-    EnvFilter::try_new(&config.log_filter).map_err(InitError::Filter)
+    let never = NEVER.parse().map_err(InitError::Filter)?;
+    Ok(EnvFilter::try_new(&config.log_filter).map_err(InitError::Filter)?.add_directive(never))
 }
 
 /// Keeps each record on one line whatever text is in it, so that nobody can write a record by sending a line break.
