@@ -33,7 +33,11 @@ const WORDS: &[&str] = &["clock", "secret", "identity", "body"];
 
 /// Driver crates and the files that may name them.
 const DRIVERS: &[(&str, &[&str])] =
-    &[("sqlx", &["src/session/embedded.rs", "src/directory/sql/"]), ("redis::", &["src/session/redis"])];
+    &[
+        ("sqlx", &["src/session/embedded.rs", "src/directory/sql/"]),
+        ("redis::", &["src/session/redis"]),
+        ("use mongodb::", &["src/directory/mongodb/"]),
+    ];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

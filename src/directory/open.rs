@@ -17,6 +17,10 @@ pub enum OpenError {
     /// The embedded file.
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// MongoDB.
+    #[cfg(feature = "directory-mongodb")]
+    #[error(transparent)]
+    MongoDb(#[from] super::mongodb::OpenError),
     /// The table of the engine is missing.
     #[error("directory.engine = \"{0}\" needs the table [directory.{0}]: add it, or set directory.engine = \"sqlite\"")]
     NoTable(&'static str),
@@ -41,6 +45,12 @@ pub async fn open(config: &Config, file: &SqliteFile) -> Result<Arc<dyn Director
     match config.engine {
         Engine::Sqlite => Ok(Arc::new(SqlDirectory::embedded(file.clone(), config.migrate).await?)),
         Engine::Postgres => Err(OpenError::NotBuilt { name: "PostgreSQL", feature: "directory-postgres" }),
+        #[cfg(feature = "directory-mongodb")]
+        Engine::MongoDb => {
+            let mongodb = config.mongodb.as_ref().ok_or(OpenError::NoTable("mongodb"))?;
+            Ok(Arc::new(super::mongodb::MongoDirectory::open(mongodb, config.migrate)?))
+        }
+        #[cfg(not(feature = "directory-mongodb"))]
         Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
         Engine::Cassandra => Err(OpenError::NotBuilt { name: "Cassandra", feature: "directory-cassandra" }),
     }
