@@ -86,7 +86,7 @@ macro_rules! conformance {
 
 conformance!(sqlite, sqlite_replicas);
 #[cfg(feature = "directory-mongodb")]
-conformance!(mongodb, super::mongodb::server::replicas);
+conformance!(mongodb, crate::directory::mongodb::server::replicas);
 
 /// The file is opened twice, as by two processes.
 async fn sqlite_replicas() -> Replicas {

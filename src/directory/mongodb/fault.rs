@@ -104,7 +104,8 @@ impl From<Fault> for DirectoryError {
 fn explained(error: &Error) -> (Trouble, String) {
     if let Some((code, name)) = code_and_name(error) {
         let known = BY_CODE.iter().find(|(codes, ..)| codes.contains(&code));
-        let (trouble, advice) = known.map_or((Trouble::Other, "MongoDB refuses"), |(_, trouble, advice)| (*trouble, *advice));
+        let (trouble, advice) =
+            known.map_or((Trouble::Other, "MongoDB refuses"), |(_, trouble, advice)| (*trouble, *advice));
         return (trouble, format!("{advice} (MongoDB error {code} {name})"));
     }
     match error.kind.as_ref() {
@@ -113,14 +114,17 @@ fn explained(error: &Error) -> (Trouble, String) {
         ErrorKind::ConnectionPoolCleared { message, .. } => (Trouble::Unreachable, with(UNREACHABLE, message)),
         ErrorKind::Io(why) => (Trouble::Unreachable, with(UNREACHABLE, why)),
         ErrorKind::DnsResolve { message, .. } => (Trouble::Unreachable, with(UNREACHABLE, message)),
-        ErrorKind::InvalidTlsConfig { message, .. } => {
-            (Trouble::Other, with("the files of directory.mongodb.ca_file or cert_file cannot be used: give PEM", message))
-        }
+        ErrorKind::InvalidTlsConfig { message, .. } => (
+            Trouble::Other,
+            with("the files of directory.mongodb.ca_file or cert_file cannot be used: give PEM", message),
+        ),
         // These could quote the document.
         ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::InvalidResponse { .. } => {
             (Trouble::Unreadable, "a document in MongoDB does not hold what we write".into())
         }
-        ErrorKind::IncompatibleServer { message, .. } => (Trouble::Other, with("this MongoDB is too old: use 4.4 or later", message)),
+        ErrorKind::IncompatibleServer { message, .. } => {
+            (Trouble::Other, with("this MongoDB is too old: use 4.4 or later", message))
+        }
         _ => (Trouble::Other, "the MongoDB driver failed".into()),
     }
 }
@@ -142,7 +146,9 @@ fn code(error: &Error) -> Option<i32> {
 fn code_and_name(error: &Error) -> Option<(i32, &str)> {
     match error.kind.as_ref() {
         ErrorKind::Command(error) => Some((error.code, &error.code_name)),
-        ErrorKind::Write(WriteFailure::WriteError(error)) => Some((error.code, error.code_name.as_deref().unwrap_or_default())),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => {
+            Some((error.code, error.code_name.as_deref().unwrap_or_default()))
+        }
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some((error.code, &error.code_name)),
         _ => None,
     }

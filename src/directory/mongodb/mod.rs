@@ -48,9 +48,7 @@ use self::{
     opening::{Goal, Opening},
     record::Record,
 };
-use super::{
-    Account, Cursor, Directory, DirectoryError, Linked, Page, Put, Search, SignedIn, Unlinked,
-};
+use super::{Account, Cursor, Directory, DirectoryError, Linked, Page, Put, Search, SignedIn, Unlinked};
 use crate::{
     clock::Timestamp,
     config::directory::MongoDb as Config,
@@ -145,12 +143,7 @@ impl MongoDirectory {
 }
 
 fn goal(config: &Config, migrate: bool) -> Result<Goal, OpenError> {
-    Ok(Goal {
-        address: connect::address(config)?,
-        database: config.database.clone(),
-        migrate,
-        timeout: config.timeout,
-    })
+    Ok(Goal { address: connect::address(config)?, database: config.database.clone(), migrate, timeout: config.timeout })
 }
 
 fn of(key: &IdentityKey) -> Document {
@@ -320,7 +313,8 @@ impl Directory for MongoDirectory {
         let database = self.opening.database(self.timeout).await?;
         if self.run(schema::step_of(&database)).await? < schema::KNOWN {
             return Err(DirectoryError::Unavailable(
-                "the accounts in MongoDB were dropped while we ran: restore the backup, or restart to begin anew".into(),
+                "the accounts in MongoDB were dropped while we ran: restore the backup, or restart to begin anew"
+                    .into(),
             ));
         }
         Ok(())

@@ -99,8 +99,7 @@ async fn keep_trying(goal: Goal, tell: watch::Sender<Progress>) {
 impl Goal {
     /// One try.
     pub(super) async fn attempt(&self) -> Result<Database, OpenError> {
-        let database =
-            schema::within(self.timeout, connect::database(self.address.clone(), &self.database)).await?;
+        let database = schema::within(self.timeout, connect::database(self.address.clone(), &self.database)).await?;
         schema::bring_up(&database, self.migrate, self.timeout).await?;
         Ok(database)
     }

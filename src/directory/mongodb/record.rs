@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn an_unreadable_field_is_named_and_not_quoted() {
-        let record = Record { profile: "{\"email\": someone@example.test".into(), ..Record::new(&someone(), NOW).unwrap() };
+        let record =
+            Record { profile: "{\"email\": someone@example.test".into(), ..Record::new(&someone(), NOW).unwrap() };
         let error = record.account().unwrap_err().to_string();
         assert!(error.contains("profile") && !error.contains("someone"), "{error}");
     }

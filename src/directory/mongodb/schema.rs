@@ -74,11 +74,17 @@ fn first_indexes() -> [IndexModel; 3] {
     let named = |name: &str| IndexOptions::builder().name(name.to_owned());
     [
         // One account for an issuer and subject, whoever comes first. An entry for each identity of an account.
-        IndexModel::builder().keys(doc! { "identities.key": 1 }).options(named("identity").unique(true).build()).build(),
+        IndexModel::builder()
+            .keys(doc! { "identities.key": 1 })
+            .options(named("identity").unique(true).build())
+            .build(),
         // Listing by address, page by page.
         IndexModel::builder().keys(doc! { "email": 1, "_id": 1 }).options(named("email").build()).build(),
         // Sparse: only accounts whose making is still to be announced are in it.
-        IndexModel::builder().keys(doc! { "unannounced": 1 }).options(named("unannounced").sparse(true).build()).build(),
+        IndexModel::builder()
+            .keys(doc! { "unannounced": 1 })
+            .options(named("unannounced").sparse(true).build())
+            .build(),
     ]
 }
 

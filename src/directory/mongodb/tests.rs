@@ -331,7 +331,11 @@ async fn a_majority_is_asked_for_whatever_the_address_says() {
     for command in ["createIndexes", "findAndModify", "insert", "update", "delete"] {
         for asked in server.asked(command) {
             let concern = asked.get_document("writeConcern").unwrap();
-            assert_eq!((concern.get_str("w").unwrap(), concern.get_bool("j").unwrap()), ("majority", true), "{command}");
+            assert_eq!(
+                (concern.get_str("w").unwrap(), concern.get_bool("j").unwrap()),
+                ("majority", true),
+                "{command}"
+            );
         }
         assert!(!server.asked(command).is_empty(), "{command}");
     }
