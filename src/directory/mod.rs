@@ -17,7 +17,7 @@
 //! in the `conformance` suite.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(feature = "directory-mongodb")]
 pub mod mongodb;
 mod open;

@@ -87,6 +87,8 @@ macro_rules! conformance {
 conformance!(sqlite, sqlite_replicas);
 #[cfg(feature = "directory-mongodb")]
 conformance!(mongodb, crate::directory::mongodb::server::replicas);
+#[cfg(feature = "directory-postgres")]
+conformance!(postgres, crate::directory::sql::postgres::tests::replicas);
 
 /// The file is opened twice, as by two processes.
 async fn sqlite_replicas() -> Replicas {

@@ -18,7 +18,7 @@ use mongodb::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::fault::{Fault, Trouble};
-use crate::{config::directory::MongoDb as Config, secret::Secret};
+use crate::config::{directory::MongoDb as Config, read_secret, secrets::SecretError};
 
 /// Why accounts in MongoDB cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum OpenError {
         /// What the system said.
         why: std::io::Error,
     },
+    /// The password cannot be used.
+    #[error(transparent)]
+    Password(#[from] SecretError),
     /// A setting does not fit.
     #[error("directory.mongodb.{key}: {what}")]
     Setting {
@@ -156,7 +159,7 @@ fn certificates(key: &'static str, pem: &[u8]) -> Result<(), OpenError> {
 }
 
 fn credential(config: &Config, told: Option<Credential>) -> Result<Option<Credential>, OpenError> {
-    let password = password(config)?;
+    let password = read_secret(&config.password, &config.password_file, "directory.mongodb.password")?;
     if config.username.is_none() && password.is_none() {
         return Ok(told);
     }
@@ -168,13 +171,6 @@ fn credential(config: &Config, told: Option<Credential>) -> Result<Option<Creden
         credential.password = Some(password.expose().to_owned());
     }
     Ok(Some(credential))
-}
-
-fn password(config: &Config) -> Result<Option<Secret>, OpenError> {
-    let Some(path) = &config.password_file else { return Ok(config.password.clone()) };
-    let text =
-        String::from_utf8(read("password_file", path)?).map_err(|_| setting("password_file", "it is not text"))?;
-    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, OpenError> {

@@ -20,8 +20,6 @@ const SCHEMA: &str = "schema";
 const OURS: &str = "account";
 /// The newest schema we know.
 pub(super) const KNOWN: i64 = 1;
-/// Longest the making of indexes may take. MongoDB goes on without us, and the next try finds them made.
-const MAKING: Duration = Duration::from_secs(600);
 
 /// Brings the schema to the newest step, or says why not. `migrate` false changes nothing.
 pub(super) async fn bring_up(database: &Database, migrate: bool, time: Duration) -> Result<(), OpenError> {
@@ -36,7 +34,9 @@ pub(super) async fn bring_up(database: &Database, migrate: bool, time: Duration)
         return Err(OpenError::Older { found, known: KNOWN });
     }
     for step in found..KNOWN {
-        within(MAKING, take(database, step)).await?;
+        // Without a limit: over many accounts an index takes as long as it takes, and MongoDB drops one that nobody
+        // waits for. That the server is gone is noticed by the driver's TCP keepalive.
+        take(database, step).await.map_err(Fault::from)?;
     }
     within(time, write_down(database)).await?;
     Ok(())

@@ -295,7 +295,7 @@ async fn a_refused_login_says_what_to_check_and_keeps_the_password() {
     .await;
     let config = Config {
         username: Some("brama".into()),
-        password: Some(Secret::new("hunter2-hunter2")),
+        password: Some(Secret::new("x8Kq-2mmZ-hunter2")),
         ..config_at(server.port, "brama", None)
     };
     let error = MongoDirectory::dial(&config, true).await.unwrap_err();
