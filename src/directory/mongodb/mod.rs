@@ -59,7 +59,7 @@ use crate::{
 const ACCOUNT: &str = "account";
 /// How often a call starts over because the account changed between two commands, before it gives up.
 const ATTEMPTS: usize = 8;
-/// Longest a count of all accounts may take: it reads a whole index.
+/// Longest a count of all accounts may take: it reads everything.
 const COUNTING: Duration = Duration::from_secs(300);
 
 /// Accounts in MongoDB.

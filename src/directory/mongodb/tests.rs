@@ -347,6 +347,35 @@ async fn a_majority_is_asked_for_whatever_the_address_says() {
 }
 
 #[tokio::test]
+async fn a_write_that_no_majority_confirmed_is_no_success() {
+    let server = FakeServer::start(|command| {
+        let lagging =
+            doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "waiting for replication timed out" };
+        let done = doc! { "ok": 1, "n": 1, "nModified": 1, "value": null, "writeConcernError": lagging };
+        ["findAndModify", "insert", "update", "delete"].contains(&command).then_some(done)
+    })
+    .await;
+    // The schema is never written down, for that is not confirmed either: the answer of every call says why.
+    let config = config_at(server.port, "brama", None);
+    let why = MongoDirectory::dial(&config, true).await.unwrap_err().to_string();
+    assert!(why.contains("majority") && why.contains("64 WriteConcernFailed"), "{why}");
+    let accounts: Collection<super::Record> = meddle(&config).await.collection(ACCOUNT);
+    let record = super::Record::new(&vouched("1"), NOW).unwrap();
+    let update = doc! { "$set": { "disabled": true } };
+    for result in [
+        accounts.find_one_and_update(doc! {}, update.clone()).await.map(drop),
+        accounts.insert_one(&record).await.map(drop),
+        accounts.replace_one(doc! {}, &record).await.map(drop),
+        accounts.update_one(doc! {}, update).await.map(drop),
+        accounts.delete_one(doc! {}).await.map(drop),
+    ] {
+        let fault = super::fault::Fault::from(result.unwrap_err());
+        let why = unavailable(Err::<(), _>(DirectoryError::from(fault)));
+        assert!(why.contains("majority"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_primary_and_a_lost_majority_are_told() {
     for (refused, wanted) in [
         (refusal(10107, "NotWritablePrimary", "not primary"), "elects one"),
