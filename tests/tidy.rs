@@ -37,6 +37,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("redis::", &["src/session/redis"]),
     ("lapin", &["src/event/rabbitmq/"]),
     ("rskafka", &["src/event/kafka/"]),
+    ("use mongodb::", &["src/directory/mongodb/"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

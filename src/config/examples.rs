@@ -24,6 +24,19 @@ fn every_example_loads() {
     }
 }
 
+/// The configuration written inside a Compose file of `docs/compose`, where `$$` stands for one `$`.
+#[test]
+fn the_configuration_inside_a_compose_file_loads() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/compose/mongodb.yml");
+    let compose = fs::read_to_string(&file).unwrap();
+    let (_, content) = compose.split_once("    content: |\n").expect("it holds a configuration");
+    let lines = content.lines().take_while(|line| line.is_empty() || line.starts_with("      "));
+    let text = lines.collect::<Vec<_>>().join("\n").replace("$$", "$");
+    let folder = tempfile::tempdir().unwrap();
+    let (_, problems) = load::read(&folder.path().join("brama.toml"), &with_secrets(&text, folder.path()));
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
 /// False for a section this build has not got at all.
 fn is_known(key: &str) -> bool {
     let Shape::Table { keys, .. } = Config::shape() else { return true };

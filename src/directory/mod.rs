@@ -18,6 +18,8 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(feature = "directory-mongodb")]
+pub mod mongodb;
 mod open;
 pub mod sql;
 

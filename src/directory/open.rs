@@ -17,6 +17,10 @@ pub enum OpenError {
     /// The embedded file.
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// MongoDB.
+    #[cfg(feature = "directory-mongodb")]
+    #[error(transparent)]
+    MongoDb(#[from] super::mongodb::OpenError),
     /// PostgreSQL.
     #[cfg(feature = "directory-postgres")]
     #[error(transparent)]
@@ -51,6 +55,12 @@ pub async fn open(config: &Config, file: &LazyFile) -> Result<Arc<dyn Directory>
         }
         #[cfg(not(feature = "directory-postgres"))]
         Engine::Postgres => Err(OpenError::NotBuilt { name: "PostgreSQL", feature: "directory-postgres" }),
+        #[cfg(feature = "directory-mongodb")]
+        Engine::MongoDb => {
+            let mongodb = config.mongodb.as_ref().ok_or(OpenError::NoTable("mongodb"))?;
+            Ok(Arc::new(super::mongodb::MongoDirectory::open(mongodb, config.migrate)?))
+        }
+        #[cfg(not(feature = "directory-mongodb"))]
         Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
         Engine::Cassandra => Err(OpenError::NotBuilt { name: "Cassandra", feature: "directory-cassandra" }),
     }

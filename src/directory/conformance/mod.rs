@@ -85,6 +85,8 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, sqlite_replicas);
+#[cfg(feature = "directory-mongodb")]
+conformance!(mongodb, crate::directory::mongodb::server::replicas);
 #[cfg(feature = "directory-postgres")]
 conformance!(postgres, crate::directory::sql::postgres::tests::replicas);
 
