@@ -7,10 +7,7 @@ use anyhow::Context as _;
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, session::Store},
-    directory::{
-        Directory,
-        sql::{SqlDirectory, sqlite::SqliteFile},
-    },
+    directory::{self, Directory, sql::sqlite::SqliteFile},
     event::{Event, EventSink, log::AuditLog},
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
@@ -40,7 +37,7 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// Opens everything `config` names. Redis need not answer yet.
+    /// Opens everything `config` names. What is on another host need not answer yet.
     ///
     /// # Errors
     /// What cannot be opened, and what to do about it.
@@ -55,7 +52,7 @@ impl Foundation {
         }
         let file = SqliteFile::open(&config.directory.file).await?;
         let store = session::open(&config.session, &file).await?;
-        let directory: Arc<dyn Directory> = Arc::new(SqlDirectory::open(file).await?);
+        let directory = directory::open(&config.directory, &file).await?;
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };
         let audit =
             AuditLog::open(&config.telemetry, metrics.dropped_lines("audit")).context("cannot open the audit log")?;

@@ -141,6 +141,9 @@ impl Config {
         {
             secrets::check(&place, "password", &redis.password, &redis.password_file, problems);
         }
+        if let Some(place) = at.child("directory") {
+            self.directory.check_secrets(&place, problems);
+        }
         if let Some(place) = at.child("admin") {
             secrets::check(&place, "token", &self.admin.token, &self.admin.token_file, problems);
         }

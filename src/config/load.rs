@@ -166,6 +166,11 @@ pub(crate) mod tests {
         read(Path::new("brama.toml"), text).1.iter().map(ToString::to_string).collect()
     }
 
+    /// What is wrong with the least file and `extra` after it, a line each.
+    pub(crate) fn problems_of(extra: &str) -> String {
+        problems(&format!("{LEAST}{extra}\n")).join("\n")
+    }
+
     /// The least that loads.
     pub(crate) const LEAST: &str = r#"
 upstream.app.targets = ["http://127.0.0.1:8080"]

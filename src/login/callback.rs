@@ -288,6 +288,10 @@ impl Login {
         };
         if signed_in.created {
             self.tell(What::AccountCreated, Some(account), Some(attempt.provider.clone()), visitor);
+            if let Err(error) = self.directory.announced(&account).await {
+                // Told again at the next sign-in: rather twice than never.
+                tracing::debug!(%error, "could not note that the new account was told of");
+            }
         }
         self.tell(What::SignedIn, Some(account), Some(attempt.provider.clone()), visitor);
         self.metrics.login(LoginStep::Completed, &attempt.provider);

@@ -6,7 +6,10 @@
 //!
 //! The schema only grows. A binary that meets a schema newer than it knows refuses to start instead of guessing.
 
+pub(super) mod accounts;
+
 use std::{
+    cmp::Ordering,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -79,6 +82,21 @@ pub enum OpenError {
         /// The newest schema we know.
         known: i64,
     },
+    /// An older version wrote it, or nobody, and we may not upgrade it.
+    #[error(
+        "the {owner} tables of {} are of schema {found}, this program needs {known}; run `brama directory migrate`, or set directory.migrate = true",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Whose tables.
+        owner: &'static str,
+        /// The schema in the file; 0 when there are no tables.
+        found: i64,
+        /// The schema we need.
+        known: i64,
+    },
 }
 
 /// Why the open file did not do what was asked.
@@ -126,6 +144,33 @@ impl SqliteFile {
             return Err(OpenError::Newer { path: self.path.clone(), owner, found, known });
         }
         Ok(())
+    }
+
+    /// Asks for the tables of `owner` as they are after the last of `steps`, and changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::Older`] or [`OpenError::Newer`] when they are not.
+    pub(crate) async fn require(&self, owner: &'static str, steps: &'static [Step]) -> Result<(), OpenError> {
+        let found = self.step_of(owner).await.map_err(|error| refusal(&self.path, &error))?;
+        let (path, known) = (self.path.clone(), i64::try_from(steps.len()).unwrap_or(i64::MAX));
+        match found.cmp(&known) {
+            Ordering::Less => Err(OpenError::Older { path, owner, found, known }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(OpenError::Newer { path, owner, found, known }),
+        }
+    }
+
+    /// The schema the tables of `owner` have; 0 when there are none.
+    async fn step_of(&self, owner: &'static str) -> Result<i64, sqlx::Error> {
+        let made: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema'")
+                .fetch_one(&self.readers)
+                .await?;
+        if made == 0 {
+            return Ok(0);
+        }
+        let step = sqlx::query_scalar("SELECT step FROM schema WHERE owner = $1").bind(owner);
+        Ok(step.fetch_optional(&self.readers).await?.unwrap_or(0))
     }
 
     /// Takes the missing steps; gives the schema the file had before.

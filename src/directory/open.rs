@@ -1,0 +1,47 @@
+//! Which engine the configuration means. Only here is it known which engines were built in.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    sql::{
+        SqlDirectory,
+        sqlite::{self, SqliteFile},
+    },
+};
+use crate::config::directory::{Directory as Config, Engine};
+
+/// Why the directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The embedded file.
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+    /// The table of the engine is missing.
+    #[error("directory.engine = \"{0}\" needs the table [directory.{0}]: add it, or set directory.engine = \"sqlite\"")]
+    NoTable(&'static str),
+    /// It was not built in.
+    #[error(
+        "this binary was built without {name}: use one built with the feature {feature}, or set directory.engine = \"sqlite\""
+    )]
+    NotBuilt {
+        /// The engine, as people call it.
+        name: &'static str,
+        /// The cargo feature that builds it in.
+        feature: &'static str,
+    },
+}
+
+/// Opens the engine that `config` names. `file` is the database the embedded one shares with the session store. An
+/// engine on another host need not answer yet. Must be called on the runtime of the control plane.
+///
+/// # Errors
+/// [`OpenError`] says what to change.
+pub async fn open(config: &Config, file: &SqliteFile) -> Result<Arc<dyn Directory>, OpenError> {
+    match config.engine {
+        Engine::Sqlite => Ok(Arc::new(SqlDirectory::embedded(file.clone(), config.migrate).await?)),
+        Engine::Postgres => Err(OpenError::NotBuilt { name: "PostgreSQL", feature: "directory-postgres" }),
+        Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
+        Engine::Cassandra => Err(OpenError::NotBuilt { name: "Cassandra", feature: "directory-cassandra" }),
+    }
+}
