@@ -32,8 +32,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const WORDS: &[&str] = &["clock", "secret", "identity", "body"];
 
 /// Driver crates and the files that may name them.
-const DRIVERS: &[(&str, &[&str])] =
-    &[("sqlx", &["src/session/embedded.rs", "src/directory/sql/"]), ("redis::", &["src/session/redis"])];
+const DRIVERS: &[(&str, &[&str])] = &[
+    ("sqlx", &["src/session/embedded.rs", "src/directory/sql/"]),
+    ("redis::", &["src/session/redis"]),
+    ("scylla::", &["src/directory/cassandra/"]),
+];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

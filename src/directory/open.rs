@@ -17,6 +17,10 @@ pub enum OpenError {
     /// The embedded file.
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// Cassandra.
+    #[cfg(feature = "directory-cassandra")]
+    #[error(transparent)]
+    Cassandra(#[from] super::cassandra::OpenError),
     /// The table of the engine is missing.
     #[error("directory.engine = \"{0}\" needs the table [directory.{0}]: add it, or set directory.engine = \"sqlite\"")]
     NoTable(&'static str),
@@ -42,6 +46,12 @@ pub async fn open(config: &Config, file: &SqliteFile) -> Result<Arc<dyn Director
         Engine::Sqlite => Ok(Arc::new(SqlDirectory::embedded(file.clone(), config.migrate).await?)),
         Engine::Postgres => Err(OpenError::NotBuilt { name: "PostgreSQL", feature: "directory-postgres" }),
         Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
+        #[cfg(feature = "directory-cassandra")]
+        Engine::Cassandra => {
+            let cassandra = config.cassandra.as_ref().ok_or(OpenError::NoTable("cassandra"))?;
+            Ok(Arc::new(super::cassandra::CassandraDirectory::open(cassandra, config.migrate)?))
+        }
+        #[cfg(not(feature = "directory-cassandra"))]
         Engine::Cassandra => Err(OpenError::NotBuilt { name: "Cassandra", feature: "directory-cassandra" }),
     }
 }

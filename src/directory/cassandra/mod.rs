@@ -30,10 +30,10 @@ mod refusal;
 mod rows;
 mod schema;
 #[cfg(test)]
-pub(super) mod server;
+mod server;
 mod statement;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod turn;
 

@@ -85,6 +85,8 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, sqlite_replicas);
+#[cfg(feature = "directory-cassandra")]
+conformance!(cassandra, crate::directory::cassandra::tests::replicas);
 
 /// The file is opened twice, as by two processes.
 async fn sqlite_replicas() -> Replicas {
