@@ -77,12 +77,7 @@ pub(super) async fn sign_in(
 }
 
 /// Makes the account of a claim. Others may be doing the same: one of them makes it.
-async fn found(
-    rows: &Rows,
-    id: AccountId,
-    identity: &VerifiedIdentity,
-    now: Timestamp,
-) -> Result<SignedIn, Failure> {
+async fn found(rows: &Rows, id: AccountId, identity: &VerifiedIdentity, now: Timestamp) -> Result<SignedIn, Failure> {
     let account = Account {
         id,
         created_at: now,
@@ -146,12 +141,7 @@ pub(super) async fn link(
     Ok(Linked::Done(after.account))
 }
 
-pub(super) async fn unlink(
-    rows: &Rows,
-    id: &AccountId,
-    key: &IdentityKey,
-    look: Look,
-) -> Result<Unlinked, Failure> {
+pub(super) async fn unlink(rows: &Rows, id: &AccountId, key: &IdentityKey, look: Look) -> Result<Unlinked, Failure> {
     let Some(Held { version, state: State::Kept(record) }) = rows.account(id, look).await? else {
         return Ok(Unlinked::NotThere);
     };
@@ -350,10 +340,5 @@ async fn replace(
 }
 
 fn first_seen(identity: &VerifiedIdentity, now: Timestamp) -> Identity {
-    Identity {
-        origin: identity.origin().clone(),
-        profile: identity.profile().clone(),
-        linked_at: now,
-        used_at: now,
-    }
+    Identity { origin: identity.origin().clone(), profile: identity.profile().clone(), linked_at: now, used_at: now }
 }

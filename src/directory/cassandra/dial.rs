@@ -15,13 +15,7 @@ use futures_util::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{
-    connect::Settings,
-    refusal::OpenError,
-    rows::Rows,
-    schema,
-    statement::Statements,
-};
+use super::{connect::Settings, refusal::OpenError, rows::Rows, schema, statement::Statements};
 use crate::directory::DirectoryError;
 
 /// How soon after a failure the next attempt may begin.
@@ -76,9 +70,8 @@ impl Dial {
     fn begin(&self) -> Attempt {
         let task = tokio::spawn(open(Arc::clone(&self.settings), self.migrate));
         let outcome = async {
-            let ended = task.await.unwrap_or_else(|error| {
-                Err(OpenError::Failed { doing: "come up", why: error.to_string() })
-            });
+            let ended =
+                task.await.unwrap_or_else(|error| Err(OpenError::Failed { doing: "come up", why: error.to_string() }));
             ended.map(Arc::new).map_err(Arc::new)
         };
         Attempt { outcome: outcome.boxed().shared(), began: Instant::now() }

@@ -7,10 +7,16 @@
 //! an address that changed can be taken out without hitting one that is just being put in for the same address.
 
 use futures_util::{Stream, TryStreamExt as _};
-use scylla::{deserialize::row::DeserializeRow, serialize::row::SerializeRow, statement::prepared::PreparedStatement};
+use scylla::{
+    client::pager::QueryPager, deserialize::row::DeserializeRow, serialize::row::SerializeRow,
+    statement::prepared::PreparedStatement,
+};
 use uuid::Uuid;
 
-use super::rows::{AccountRow, Record, Rows};
+use super::{
+    refusal::unreadable,
+    rows::{AccountRow, Record, Rows},
+};
 use crate::{
     clock::Timestamp,
     directory::{Account, DirectoryError},
@@ -72,10 +78,12 @@ impl Rows {
         email: EmailKey,
         after: Option<&AccountId>,
     ) -> Result<impl Stream<Item = Result<(Uuid, Uuid), DirectoryError>> + use<>, DirectoryError> {
-        match after {
-            None => self.stream(self.statements.emails.clone(), (email.0.as_slice(),)).await,
-            Some(id) => self.stream(self.statements.emails_after.clone(), (email.0.as_slice(), id.as_uuid())).await,
-        }
+        let email = email.0.as_slice();
+        let pager = match after {
+            None => self.session.execute_iter(self.statements.emails.clone(), (email,)).await?,
+            Some(id) => self.session.execute_iter(self.statements.emails_after.clone(), (email, id.as_uuid())).await?,
+        };
+        stream(pager)
     }
 
     /// Notes that an account made `at` is to be told of.
@@ -91,9 +99,8 @@ impl Rows {
 
     /// The hours up to that of `before` in which accounts may wait, oldest first.
     pub(super) async fn hours(&self, before: Timestamp) -> Result<Vec<i64>, DirectoryError> {
-        let hours: Vec<(i64,)> =
-            self.stream(self.statements.hours.clone(), (hour(before),)).await?.try_collect().await?;
-        Ok(hours.into_iter().map(|(hour,)| hour).collect())
+        let pager = self.session.execute_iter(self.statements.hours.clone(), (hour(before),)).await?;
+        stream::<(i64,)>(pager)?.map_ok(|(hour,)| hour).try_collect().await
     }
 
     pub(super) async fn drop_hour(&self, hour: i64) -> Result<(), DirectoryError> {
@@ -106,7 +113,8 @@ impl Rows {
         hour: i64,
         before: Timestamp,
     ) -> Result<impl Stream<Item = Result<(i64, Uuid), DirectoryError>> + use<>, DirectoryError> {
-        self.stream(self.statements.waiting.clone(), (hour, before.as_millis())).await
+        let statement = self.statements.waiting.clone();
+        stream(self.session.execute_iter(statement, (hour, before.as_millis())).await?)
     }
 
     /// All accounts, in the order of their tokens, `rows` at a time.
@@ -118,34 +126,30 @@ impl Rows {
         let mut statement =
             if after.is_some() { self.statements.everyone_after.clone() } else { self.statements.everyone.clone() };
         statement.set_page_size(rows);
-        match after {
-            None => self.stream(statement, ()).await,
-            Some(id) => self.stream(statement, (id.as_uuid(),)).await,
-        }
+        let pager = match after {
+            None => self.session.execute_iter(statement, ()).await?,
+            Some(id) => self.session.execute_iter(statement, (id.as_uuid(),)).await?,
+        };
+        stream(pager)
     }
 
     /// Of every row of the table of accounts, whether the account is gone.
     pub(super) async fn states(
         &self,
     ) -> Result<impl Stream<Item = Result<(Option<bool>,), DirectoryError>> + use<>, DirectoryError> {
-        self.stream(self.statements.states.clone(), ()).await
+        stream(self.session.execute_iter(self.statements.states.clone(), ()).await?)
     }
 
     async fn run(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<(), DirectoryError> {
         self.session.execute_unpaged(statement, values).await?;
         Ok(())
     }
+}
 
-    async fn stream<R>(
-        &self,
-        statement: PreparedStatement,
-        values: impl SerializeRow,
-    ) -> Result<impl Stream<Item = Result<R, DirectoryError>> + use<R>, DirectoryError>
-    where
-        R: for<'a, 'b> DeserializeRow<'a, 'b> + 'static,
-    {
-        let pager = self.session.execute_iter(statement, values).await?;
-        let rows = pager.rows_stream::<R>().map_err(super::refusal::unreadable)?;
-        Ok(rows.map_err(DirectoryError::from))
-    }
+/// The rows of an answer, fetched page by page as they are asked for.
+fn stream<R>(pager: QueryPager) -> Result<impl Stream<Item = Result<R, DirectoryError>> + use<R>, DirectoryError>
+where
+    R: for<'a, 'b> DeserializeRow<'a, 'b>,
+{
+    Ok(pager.rows_stream::<R>().map_err(unreadable)?.map_err(DirectoryError::from))
 }

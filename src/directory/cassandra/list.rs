@@ -55,9 +55,13 @@ pub(super) async fn everyone(rows: &Rows, after: Option<AccountId>, limit: u16) 
     let mut found = pin!(rows.everyone(after.as_ref(), i32::from(limit) + 1).await?);
     while let Some(row) = found.try_next().await? {
         match row.held()? {
-            Some(Held { state: State::Kept(record), .. }) if !filling.take(record.account) => break,
+            Some(Held { state: State::Kept(record), .. }) => {
+                if !filling.take(record.account) {
+                    break;
+                }
+            }
             Some(Held { version, state: State::Leaving(record) }) => tidy(finish(rows, &record, version).await),
-            _ => {}
+            Some(Held { state: State::Gone, .. }) | None => {}
         }
     }
     Ok(filling.page())
@@ -76,9 +80,8 @@ pub(super) async fn with_email(
     while let Some((id, entry)) = found.try_next().await? {
         let id = AccountId::from_uuid(id);
         let held = rows.account(&id, Look::Usual).await?;
-        let is_its = |record: &Record| {
-            record.email_entry == Some(entry) && EmailKey::of_account(&record.account) == Some(email)
-        };
+        let is_its =
+            |record: &Record| record.email_entry == Some(entry) && EmailKey::of_account(&record.account) == Some(email);
         match held {
             Some(Held { state: State::Kept(record), .. }) if is_its(&record) => {
                 if !filling.take(record.account) {
@@ -120,9 +123,7 @@ pub(super) async fn unannounced(rows: &Rows, before: Timestamp, limit: u16) -> R
 /// The account that a row says waits, if it does; else the row is cleared away.
 async fn still_waiting(rows: &Rows, id: AccountId, made_at: Timestamp) -> Result<Option<Account>, Failure> {
     let cleared = match rows.account(&id, Look::Usual).await? {
-        Some(Held { state: State::Kept(record), .. })
-            if !record.announced && record.account.created_at == made_at =>
-        {
+        Some(Held { state: State::Kept(record), .. }) if !record.announced && record.account.created_at == made_at => {
             return Ok(Some(record.account));
         }
         // It was made at another time, or has been told of, or is no more: nobody is making it now.

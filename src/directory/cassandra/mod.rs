@@ -47,12 +47,10 @@ use self::{
     change::Failure,
     connect::Settings,
     dial::Dial,
-    rows::{Held, Look, State},
+    rows::{Held, Look},
     turn::{Turn, Turns},
 };
-use super::{
-    Account, Cursor, Directory, DirectoryError, Linked, Page, Put, Search, SignedIn, Unlinked,
-};
+use super::{Account, Cursor, Directory, DirectoryError, Linked, Page, Put, Search, SignedIn, Unlinked};
 use crate::{
     clock::Timestamp,
     config::directory::cassandra::Cassandra as Config,

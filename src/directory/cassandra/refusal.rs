@@ -249,7 +249,9 @@ fn attempt(error: &RequestAttemptError) -> String {
     let RequestAttemptError::DbError(error, told) = error else { return error.to_string() };
     match error {
         DbError::Unavailable { consistency, required, alive } => {
-            format!("too few replicas are up: {alive} of the {required} that {consistency} needs; start the missing nodes")
+            format!(
+                "too few replicas are up: {alive} of the {required} that {consistency} needs; start the missing nodes"
+            )
         }
         DbError::Unauthorized => {
             format!("{told}; as an administrator, GRANT SELECT and GRANT MODIFY on the keyspace to our role")

@@ -177,10 +177,7 @@ impl Rows {
                 self.session.execute_unpaged(&self.statements.restake, values).await
             }
         };
-        judge(answer, "stamp", stamp, async || {
-            Ok(self.claim(key, Look::Settled).await?.map(|claim| claim.stamp))
-        })
-        .await
+        judge(answer, "stamp", stamp, async || Ok(self.claim(key, Look::Settled).await?.map(|claim| claim.stamp))).await
     }
 
     /// Takes back the claim with this stamp, if it still stands. Whether it does matters to nobody: a claim its account
@@ -237,10 +234,8 @@ impl Rows {
         version: Uuid,
     ) -> Result<Written, DirectoryError> {
         let answer = self.session.execute_unpaged(statement, values).await;
-        judge(answer, "version", version, async || {
-            Ok(self.account(id, Look::Settled).await?.map(|held| held.version))
-        })
-        .await
+        judge(answer, "version", version, async || Ok(self.account(id, Look::Settled).await?.map(|held| held.version)))
+            .await
     }
 
     /// Whether the tables are of the schema we know.

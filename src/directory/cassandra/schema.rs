@@ -38,8 +38,7 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE IF NOT EXISTS {}.unannounced_hour (part int, hour bigint, PRIMARY KEY (part, hour))",
 ]];
 
-const SCHEMA_STEP: &str =
-    "CREATE TABLE IF NOT EXISTS {}.schema_step (owner text PRIMARY KEY, step int, holder uuid)";
+const SCHEMA_STEP: &str = "CREATE TABLE IF NOT EXISTS {}.schema_step (owner text PRIMARY KEY, step int, holder uuid)";
 
 /// How long a process that upgrades holds the others off without a sign of life, in seconds.
 const LEASE: u32 = 60;
@@ -101,8 +100,8 @@ impl Schema<'_> {
         let mut statement = self.statement("SELECT step FROM {}.schema_step WHERE owner = 'account'");
         statement.set_consistency(self.settings.settled_consistency());
         let answer = self.session.query_unpaged(statement, ()).await.map_err(|error| self.not_read(&error))?;
-        let row = first::<(Option<i32>,)>(answer)
-            .map_err(|error| OpenError::Failed { doing, why: error.to_string() })?;
+        let row =
+            first::<(Option<i32>,)>(answer).map_err(|error| OpenError::Failed { doing, why: error.to_string() })?;
         Ok(row.and_then(|(step,)| step))
     }
 
@@ -115,7 +114,11 @@ impl Schema<'_> {
 
     fn old(&self, there: There, found: i32) -> OpenError {
         let keyspace = self.keyspace.to_owned();
-        if there.keyspace { OpenError::Old { keyspace, found, known: known() } } else { OpenError::NoKeyspace { keyspace } }
+        if there.keyspace {
+            OpenError::Old { keyspace, found, known: known() }
+        } else {
+            OpenError::NoKeyspace { keyspace }
+        }
     }
 
     /// Makes the keyspace, if settings say how, and the table that all else is guarded by.
@@ -171,9 +174,8 @@ impl Schema<'_> {
 
     /// Takes the lease where `before` holds it, for [`LEASE`] from now.
     async fn hold(&self, holder: Uuid, before: Option<Uuid>) -> Result<bool, OpenError> {
-        let take = format!(
-            "UPDATE {{}}.schema_step USING TTL {LEASE} SET holder = ? WHERE owner = 'account' IF holder = ?"
-        );
+        let take =
+            format!("UPDATE {{}}.schema_step USING TTL {LEASE} SET holder = ? WHERE owner = 'account' IF holder = ?");
         self.conditional(&take, (holder, before)).await
     }
 
@@ -192,8 +194,7 @@ impl Schema<'_> {
     async fn conditional(&self, cql: &str, values: impl SerializeRow) -> Result<bool, OpenError> {
         let answer =
             self.session.query_unpaged(self.statement(cql), values).await.map_err(|error| self.not_read(&error))?;
-        let row: Option<Row> =
-            answer.into_rows_result().ok().and_then(|rows| rows.maybe_first_row().ok()).flatten();
+        let row: Option<Row> = answer.into_rows_result().ok().and_then(|rows| rows.maybe_first_row().ok()).flatten();
         let applied = row.and_then(|row| row.columns.into_iter().next().flatten());
         Ok(applied == Some(CqlValue::Boolean(true)))
     }
@@ -219,12 +220,7 @@ impl Schema<'_> {
         defined.map(drop).map_err(|error| not_made(&error, self.settings.role(), doing, remedy))
     }
 
-    async fn ask(
-        &self,
-        cql: &str,
-        values: impl SerializeRow,
-        doing: &'static str,
-    ) -> Result<QueryResult, OpenError> {
+    async fn ask(&self, cql: &str, values: impl SerializeRow, doing: &'static str) -> Result<QueryResult, OpenError> {
         let mut statement = self.statement(cql);
         // Every node knows the whole schema.
         statement.set_consistency(Consistency::One);

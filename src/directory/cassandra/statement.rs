@@ -58,49 +58,59 @@ impl Statements {
         let reading = settings.read_consistency();
         let keyspace = &settings.config.keyspace;
         let maker = Maker { session, keyspace, reading, settled: settings.settled_consistency() };
-        let read = async |cql: &str| maker.prepared(cql, Some(reading)).await;
-        let write = async |cql: &str| maker.prepared(cql, None).await;
         Ok(Self {
             claim: maker
                 .question("SELECT account, stamp, founded_at FROM {}.identity WHERE issuer = ? AND subject = ?")
                 .await?,
-            stake: write(
-                "INSERT INTO {}.identity (account, stamp, founded_at, issuer, subject) VALUES (?, ?, ?, ?, ?) \
+            stake: maker
+                .write(
+                    "INSERT INTO {}.identity (account, stamp, founded_at, issuer, subject) VALUES (?, ?, ?, ?, ?) \
                  IF NOT EXISTS",
-            )
-            .await?,
-            restake: write(
-                "UPDATE {}.identity SET account = ?, stamp = ?, founded_at = ? WHERE issuer = ? AND subject = ? \
+                )
+                .await?,
+            restake: maker
+                .write(
+                    "UPDATE {}.identity SET account = ?, stamp = ?, founded_at = ? WHERE issuer = ? AND subject = ? \
                  IF stamp = ?",
-            )
-            .await?,
-            drop_claim: write("DELETE FROM {}.identity WHERE issuer = ? AND subject = ? IF stamp = ?").await?,
+                )
+                .await?,
+            drop_claim: maker.write("DELETE FROM {}.identity WHERE issuer = ? AND subject = ? IF stamp = ?").await?,
             account: maker.question(&format!("SELECT {COLUMNS} FROM {{}}.account WHERE id = ?")).await?,
-            write: write(
-                "UPDATE {}.account SET version = ?, gone = ?, announced = ?, created_at = ?, signed_in_at = ?, \
+            write: maker
+                .write(
+                    "UPDATE {}.account SET version = ?, gone = ?, announced = ?, created_at = ?, signed_in_at = ?, \
                  disabled = ?, profile = ?, identities = ?, email_entry = ? WHERE id = ? IF version = ?",
-            )
-            .await?,
-            bury: write(&format!(
-                "UPDATE {{}}.account USING TTL {MARKER_LIFE} SET version = ?, gone = true, announced = null, \
+                )
+                .await?,
+            bury: maker
+                .write(&format!(
+                    "UPDATE {{}}.account USING TTL {MARKER_LIFE} SET version = ?, gone = true, announced = null, \
                  created_at = null, signed_in_at = null, disabled = null, profile = null, identities = null, \
                  email_entry = null WHERE id = ? IF version = ?"
-            ))
-            .await?,
-            everyone: read(&format!("SELECT {COLUMNS} FROM {{}}.account")).await?,
-            everyone_after: read(&format!("SELECT {COLUMNS} FROM {{}}.account WHERE token(id) > token(?)")).await?,
-            states: read("SELECT gone FROM {}.account").await?,
-            emails: read("SELECT account, entry FROM {}.account_by_email WHERE email = ?").await?,
-            emails_after: read("SELECT account, entry FROM {}.account_by_email WHERE email = ? AND account > ?").await?,
-            add_email: write("INSERT INTO {}.account_by_email (email, account, entry) VALUES (?, ?, ?)").await?,
-            drop_email: write("DELETE FROM {}.account_by_email WHERE email = ? AND account = ? AND entry = ?").await?,
-            hours: read("SELECT hour FROM {}.unannounced_hour WHERE part = 0 AND hour <= ?").await?,
-            add_hour: write("INSERT INTO {}.unannounced_hour (part, hour) VALUES (0, ?)").await?,
-            drop_hour: write("DELETE FROM {}.unannounced_hour WHERE part = 0 AND hour = ?").await?,
-            waiting: read("SELECT made_at, account FROM {}.unannounced WHERE hour = ? AND made_at < ?").await?,
-            add_waiting: write("INSERT INTO {}.unannounced (hour, made_at, account) VALUES (?, ?, ?)").await?,
-            drop_waiting: write("DELETE FROM {}.unannounced WHERE hour = ? AND made_at = ? AND account = ?").await?,
-            step: read("SELECT step FROM {}.schema_step WHERE owner = 'account'").await?,
+                ))
+                .await?,
+            everyone: maker.read(&format!("SELECT {COLUMNS} FROM {{}}.account")).await?,
+            everyone_after: maker
+                .read(&format!("SELECT {COLUMNS} FROM {{}}.account WHERE token(id) > token(?)"))
+                .await?,
+            states: maker.read("SELECT gone FROM {}.account").await?,
+            emails: maker.read("SELECT account, entry FROM {}.account_by_email WHERE email = ?").await?,
+            emails_after: maker
+                .read("SELECT account, entry FROM {}.account_by_email WHERE email = ? AND account > ?")
+                .await?,
+            add_email: maker.write("INSERT INTO {}.account_by_email (email, account, entry) VALUES (?, ?, ?)").await?,
+            drop_email: maker
+                .write("DELETE FROM {}.account_by_email WHERE email = ? AND account = ? AND entry = ?")
+                .await?,
+            hours: maker.read("SELECT hour FROM {}.unannounced_hour WHERE part = 0 AND hour <= ?").await?,
+            add_hour: maker.write("INSERT INTO {}.unannounced_hour (part, hour) VALUES (0, ?)").await?,
+            drop_hour: maker.write("DELETE FROM {}.unannounced_hour WHERE part = 0 AND hour = ?").await?,
+            waiting: maker.read("SELECT made_at, account FROM {}.unannounced WHERE hour = ? AND made_at < ?").await?,
+            add_waiting: maker.write("INSERT INTO {}.unannounced (hour, made_at, account) VALUES (?, ?, ?)").await?,
+            drop_waiting: maker
+                .write("DELETE FROM {}.unannounced WHERE hour = ? AND made_at = ? AND account = ?")
+                .await?,
+            step: maker.read("SELECT step FROM {}.schema_step WHERE owner = 'account'").await?,
         })
     }
 }
@@ -122,6 +132,14 @@ impl Maker<'_> {
             statement.set_consistency(consistency);
         }
         self.session.prepare(statement).await
+    }
+
+    async fn read(&self, cql: &str) -> Result<PreparedStatement, PrepareError> {
+        self.prepared(cql, Some(self.reading)).await
+    }
+
+    async fn write(&self, cql: &str) -> Result<PreparedStatement, PrepareError> {
+        self.prepared(cql, None).await
     }
 
     async fn question(&self, cql: &str) -> Result<Question, PrepareError> {

@@ -35,12 +35,13 @@ pub(super) fn context(config: &Config) -> Result<Option<Arc<ClientConfig>>, Open
         // Not dangerous: it is rustls' own verifier, asked about another name.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let context = match (&config.cert_file, &config.key_file) {
-        (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(certificates("cert_file", cert)?, private_key(key)?)
-            .map_err(|error| setting("cert_file", format!("it does not go with key_file: {error}")))?,
-        _ => builder.with_no_client_auth(),
-    };
+    let context =
+        match (&config.cert_file, &config.key_file) {
+            (Some(cert), Some(key)) => builder
+                .with_client_auth_cert(certificates("cert_file", cert)?, private_key(key)?)
+                .map_err(|error| setting("cert_file", format!("it does not go with key_file: {error}")))?,
+            _ => builder.with_no_client_auth(),
+        };
     Ok(Some(Arc::new(context)))
 }
 

@@ -95,11 +95,8 @@ async fn missing_rights_are_told_with_the_grant_that_gives_them() {
     let run = async |statement: String| admin.query_unpaged(statement, ()).await.map(drop).unwrap();
     run("CREATE ROLE weak WITH PASSWORD = 'hunter2' AND LOGIN = true".into()).await;
     let keyspace = fresh_keyspace();
-    let weak = Config {
-        username: Some("weak".into()),
-        password: Some(Secret::new("hunter2")),
-        ..server.config(&keyspace)
-    };
+    let weak =
+        Config { username: Some("weak".into()), password: Some(Secret::new("hunter2")), ..server.config(&keyspace) };
     let told = refused(&weak, true).await;
     assert_says(&told, &["weak", "create the keyspace", &keyspace, "GRANT CREATE ON ALL KEYSPACES TO weak"]);
 
