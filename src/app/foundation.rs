@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, session::Store},
-    directory::{self, Directory, sql::sqlite::SqliteFile},
+    directory::{self, Directory, sql::sqlite::LazyFile},
     event::{Event, EventSink, log::AuditLog},
     gateway::assertion::{Asserter, SigningKeys},
     secret::KeyRing,
@@ -50,7 +50,7 @@ impl Foundation {
                 "sessions are in Redis, but the sealing key is this host's own: replicas need keys.sealing_file in common"
             );
         }
-        let file = SqliteFile::open(&config.directory.file).await?;
+        let file = LazyFile::at(&config.directory.file);
         let store = session::open(&config.session, &file).await?;
         let directory = directory::open(&config.directory, &file).await?;
         let lifetime = Lifetime { idle: config.session.idle_timeout, absolute: config.session.absolute_timeout };

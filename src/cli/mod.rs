@@ -14,10 +14,13 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{LoadError, keys::KeysError, secrets::SecretError};
 
+mod accounts;
 mod check;
 mod config;
 mod demo;
+mod directory;
 mod keys;
+mod opened;
 mod report;
 mod serve;
 
@@ -45,6 +48,12 @@ enum Command {
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::Args),
+    /// Look at accounts, shut, open and delete them.
+    #[command(subcommand)]
+    Accounts(accounts::Args),
+    /// Upgrade, count or copy the accounts as a whole.
+    #[command(subcommand)]
+    Directory(directory::Args),
 }
 
 /// Where a command prints.
@@ -83,6 +92,8 @@ fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitC
         Command::Check(args) => check::run(&args, console),
         Command::Config(args) => config::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
+        Command::Accounts(args) => accounts::run(&args, console),
+        Command::Directory(args) => directory::run(&args, console),
     }
 }
 
@@ -150,6 +161,12 @@ mod tests {
         insta::assert_snapshot!("help_check", help(&["check"]));
         insta::assert_snapshot!("help_config", help(&["config"]));
         insta::assert_snapshot!("help_keys", help(&["keys"]));
+        insta::assert_snapshot!("help_accounts", help(&["accounts"]));
+        insta::assert_snapshot!("help_accounts_list", help(&["accounts", "list"]));
+        insta::assert_snapshot!("help_accounts_disable", help(&["accounts", "disable"]));
+        insta::assert_snapshot!("help_accounts_unlink", help(&["accounts", "unlink"]));
+        insta::assert_snapshot!("help_directory", help(&["directory"]));
+        insta::assert_snapshot!("help_directory_copy", help(&["directory", "copy"]));
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn excerpt(out: &mut String, problem: &Problem, text: &str, paint: Paint) {
 }
 
 /// Text without control characters, which could command the terminal. Every character stays one character wide.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c == '\t' {

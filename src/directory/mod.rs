@@ -19,7 +19,7 @@
 #[cfg(feature = "directory-cassandra")]
 pub mod cassandra;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod open;
 pub mod sql;
 

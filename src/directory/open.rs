@@ -6,7 +6,7 @@ use super::{
     Directory,
     sql::{
         SqlDirectory,
-        sqlite::{self, SqliteFile},
+        sqlite::{self, LazyFile},
     },
 };
 use crate::config::directory::{Directory as Config, Engine};
@@ -17,6 +17,10 @@ pub enum OpenError {
     /// The embedded file.
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// PostgreSQL.
+    #[cfg(feature = "directory-postgres")]
+    #[error(transparent)]
+    Postgres(#[from] super::sql::postgres::OpenError),
     /// Cassandra.
     #[cfg(feature = "directory-cassandra")]
     #[error(transparent)]
@@ -36,14 +40,20 @@ pub enum OpenError {
     },
 }
 
-/// Opens the engine that `config` names. `file` is the database the embedded one shares with the session store. An
-/// engine on another host need not answer yet. Must be called on the runtime of the control plane.
+/// Opens the engine that `config` names. `file` is the database the embedded one shares with the session store; others
+/// leave it alone. An engine on another host need not answer yet. Must be called on the runtime of the control plane.
 ///
 /// # Errors
 /// [`OpenError`] says what to change.
-pub async fn open(config: &Config, file: &SqliteFile) -> Result<Arc<dyn Directory>, OpenError> {
+pub async fn open(config: &Config, file: &LazyFile) -> Result<Arc<dyn Directory>, OpenError> {
     match config.engine {
-        Engine::Sqlite => Ok(Arc::new(SqlDirectory::embedded(file.clone(), config.migrate).await?)),
+        Engine::Sqlite => Ok(Arc::new(SqlDirectory::embedded(file.file().await?, config.migrate).await?)),
+        #[cfg(feature = "directory-postgres")]
+        Engine::Postgres => {
+            let postgres = config.postgres.as_ref().ok_or(OpenError::NoTable("postgres"))?;
+            Ok(Arc::new(SqlDirectory::postgres(postgres, config.migrate)?))
+        }
+        #[cfg(not(feature = "directory-postgres"))]
         Engine::Postgres => Err(OpenError::NotBuilt { name: "PostgreSQL", feature: "directory-postgres" }),
         Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
         #[cfg(feature = "directory-cassandra")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{SessionStore, embedded::EmbeddedSessions};
 use crate::{
     config::session::{Session as Config, Store},
-    directory::sql::sqlite::{self, SqliteFile},
+    directory::sql::sqlite::{self, LazyFile},
 };
 
 /// Why the session store cannot be opened.
@@ -28,14 +28,15 @@ pub enum OpenError {
     NotBuilt,
 }
 
-/// Opens the store that `config` names. `file` is the database the embedded one shares with the directory. Redis need
+/// Opens the store that `config` names. `file` is the database the embedded one shares with the directory; others
+/// leave it alone. Redis need
 /// not answer yet. Must be called on the runtime of the control plane.
 ///
 /// # Errors
 /// [`OpenError`] says what to change.
-pub async fn open(config: &Config, file: &SqliteFile) -> Result<Arc<dyn SessionStore>, OpenError> {
+pub async fn open(config: &Config, file: &LazyFile) -> Result<Arc<dyn SessionStore>, OpenError> {
     match config.store {
-        Store::Embedded => Ok(Arc::new(EmbeddedSessions::open(file.clone()).await?)),
+        Store::Embedded => Ok(Arc::new(EmbeddedSessions::open(file.file().await?).await?)),
         #[cfg(feature = "session-redis")]
         Store::Redis => {
             let redis = config.redis.as_ref().ok_or(OpenError::NoRedis)?;

@@ -42,7 +42,7 @@ pub(super) async fn what_is_put_is_there_as_given_however_often(Replicas { one, 
 
 pub(super) async fn what_is_put_replaces_what_was_there(Replicas { one, other, open: _kept }: Replicas) {
     let mut account = foreign();
-    one.put(&account).await.unwrap();
+    assert_eq!(one.put(&account).await.unwrap(), Put::Done);
     account.identities.remove(0);
     account.identities.push(Identity { linked_at: NOW.plus(DAY * 2), ..identity(&person(7)) });
     account.profile = person(7).profile().clone();
@@ -69,7 +69,7 @@ pub(super) async fn what_would_take_an_identity_from_another_account_is_a_confli
     assert_eq!(one.count().await.unwrap(), 1);
     // Nor is anything changed of an account that is there.
     let mut account = Account { identities: vec![account.identities[0].clone()], ..account };
-    one.put(&account).await.unwrap();
+    assert_eq!(one.put(&account).await.unwrap(), Put::Done);
     let before = account.clone();
     account.identities.push(identity(&taken));
     account.disabled = false;
@@ -78,10 +78,10 @@ pub(super) async fn what_would_take_an_identity_from_another_account_is_a_confli
 }
 
 pub(super) async fn what_was_put_counts_as_announced(Replicas { one, other, open: _kept }: Replicas) {
-    let untold = one.sign_in(&person(1), NOW).await.unwrap().account;
-    one.put(&foreign()).await.unwrap();
+    let untold = one.sign_in(&person(5), NOW).await.unwrap().account;
+    assert_eq!(one.put(&foreign()).await.unwrap(), Put::Done);
     assert_eq!(other.unannounced(NOW.plus(DAY), 10).await.unwrap(), [untold.clone()]);
-    one.put(&untold).await.unwrap();
+    assert_eq!(one.put(&untold).await.unwrap(), Put::Done);
     assert_eq!(other.unannounced(NOW.plus(DAY), 10).await.unwrap(), []);
     let signed_in = other.sign_in(&vouched(key("https://other.test", "b"), "x@y.test"), NOW).await.unwrap();
     assert!(!signed_in.created);

@@ -85,6 +85,8 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite, sqlite_replicas);
+#[cfg(feature = "directory-postgres")]
+conformance!(postgres, crate::directory::sql::postgres::tests::replicas);
 #[cfg(feature = "directory-cassandra")]
 conformance!(cassandra, crate::directory::cassandra::tests::replicas);
 

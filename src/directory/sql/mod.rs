@@ -10,6 +10,8 @@
 
 mod change;
 mod engine;
+#[cfg(feature = "directory-postgres")]
+pub mod postgres;
 pub mod sqlite;
 mod statement;
 
@@ -41,6 +43,15 @@ impl SqlDirectory {
     /// may not be upgraded.
     pub async fn embedded(file: sqlite::SqliteFile, migrate: bool) -> Result<Self, sqlite::OpenError> {
         Ok(Self { engine: Arc::new(sqlite::accounts::Accounts::open(file, migrate).await?) })
+    }
+
+    /// Accounts in PostgreSQL, which need not answer yet. Must be called on the runtime of the control plane.
+    ///
+    /// # Errors
+    /// [`OpenError`](postgres::OpenError) when a setting cannot be used.
+    #[cfg(feature = "directory-postgres")]
+    pub fn postgres(config: &crate::config::directory::Postgres, migrate: bool) -> Result<Self, postgres::OpenError> {
+        Ok(Self { engine: Arc::new(postgres::Accounts::open(config, migrate)?) })
     }
 
     /// Makes attempts until one does not collide with what others do.
@@ -159,6 +170,11 @@ impl Directory for SqlDirectory {
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
-        self.done(|| self.engine.ping()).await
+        // Not hurried: it may be what upgrades the schema. Who asks for readiness has a deadline of their own.
+        match self.engine.ping().await {
+            Ok(()) => Ok(()),
+            Err(Failure::Directory(error)) => Err(error),
+            Err(Failure::Collided(why)) => Err(DirectoryError::Unavailable(why.to_owned())),
+        }
     }
 }

@@ -184,8 +184,10 @@ pub(super) fn corrupt(what: impl Into<String>) -> Failure {
     Failure::Directory(DirectoryError::Corrupt(what.into()))
 }
 
+/// The address an account is found by. One longer than mail allows (RFC 5321, 4.5.3.1) is not: no index takes a key of
+/// any length, and it is nobody's.
 fn searched(profile: &Profile) -> Option<String> {
-    profile.email.as_deref().map(lowered)
+    profile.email.as_deref().filter(|email| email.len() <= 320).map(lowered)
 }
 
 fn record_from(id: AccountId, row: &dyn Row, identity: Identity) -> Result<Record, Failure> {

@@ -149,3 +149,87 @@ impl From<Fault> for Failure {
         Self::Directory(fault.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+    use crate::directory::{
+        Directory as _, Search,
+        conformance::{NOW, someone, vouched},
+        sql::{SqlDirectory, statement},
+    };
+
+    const ONE_STEP: &[Step] = &[SCHEMA[0]];
+
+    async fn file() -> (SqliteFile, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (SqliteFile::open(&folder.path().join("brama.db")).await.unwrap(), folder)
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_schema_is_upgraded_with_what_it_holds() {
+        let (file, _folder) = file().await;
+        file.bring_up("account", ONE_STEP).await.unwrap();
+        let person = vouched(someone().origin().key.clone(), "Someone@Example.TEST");
+        let id = crate::identity::AccountId::fresh(NOW);
+        let (profile, origin) =
+            (serde_json::to_string(person.profile()).unwrap(), serde_json::to_string(person.origin()).unwrap());
+        let key = &person.origin().key;
+        sqlx::query("INSERT INTO account VALUES ($1, 5, 6, 1, $2)")
+            .bind(id.to_string())
+            .bind(&profile)
+            .execute(file.writer())
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO identity VALUES ($1, $2, $3, $4, $5, 5, 6)")
+            .bind(key.issuer.as_str())
+            .bind(key.subject.as_str())
+            .bind(id.to_string())
+            .bind(origin)
+            .bind(profile)
+            .execute(file.writer())
+            .await
+            .unwrap();
+        let refused = SqlDirectory::embedded(file.clone(), false).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Older { found: 1, known: 2, .. }), "{refused}");
+        assert!(refused.to_string().contains("brama directory migrate"), "{refused}");
+        let directory = SqlDirectory::embedded(file.clone(), true).await.unwrap();
+        let account = directory.find(&id).await.unwrap().unwrap();
+        assert_eq!((&account.profile, account.disabled), (person.profile(), true));
+        let found = directory.list(&Search::Email("someone@example.test".into()), None, 5).await.unwrap();
+        assert_eq!(found.accounts, [account]);
+        assert_eq!(directory.unannounced(NOW, 5).await.unwrap(), [], "it was told of when it was made");
+        SqlDirectory::embedded(file, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_new_file_waits_for_migrate_when_told_so() {
+        let (file, _folder) = file().await;
+        let refused = SqlDirectory::embedded(file.clone(), false).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Older { found: 0, .. }), "{refused}");
+        SqlDirectory::embedded(file, true).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_question_has_an_index() {
+        let (file, _folder) = file().await;
+        SqlDirectory::embedded(file.clone(), true).await.unwrap();
+        for sql in
+            [statement::BY_ID, statement::BY_IDENTITY, statement::EVERYONE, statement::BY_EMAIL, statement::UNANNOUNCED]
+        {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let rows = sqlx::raw_sql(explain).fetch_all(file.readers()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let scans = |line: &&String| {
+                line.starts_with("SCAN account") && !line.contains("USING INDEX") && !line.contains("COVERING INDEX")
+            };
+            assert_eq!(plan.iter().find(scans), None, "{sql}\n{}", plan.join("\n"));
+            assert!(
+                !plan.iter().any(|line| ["SCAN a", "SCAN i", "SCAN identity"].contains(&line.as_str())),
+                "{plan:?}"
+            );
+        }
+    }
+}

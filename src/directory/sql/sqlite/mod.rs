@@ -19,6 +19,7 @@ use sqlx::{
     Row as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::OnceCell;
 
 /// How long a write waits for its turn, here or in SQLite, before it is given up as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +32,28 @@ pub struct SqliteFile {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+}
+
+/// Where the file is, opened when somebody first needs it: with accounts and sessions elsewhere there is none.
+#[derive(Debug)]
+pub struct LazyFile {
+    path: PathBuf,
+    opened: OnceCell<SqliteFile>,
+}
+
+impl LazyFile {
+    /// Opens nothing yet.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), opened: OnceCell::new() }
+    }
+
+    /// The file, opened now if it is not yet.
+    ///
+    /// # Errors
+    /// As [`SqliteFile::open`].
+    pub async fn file(&self) -> Result<SqliteFile, OpenError> {
+        self.opened.get_or_try_init(|| SqliteFile::open(&self.path)).await.cloned()
+    }
 }
 
 /// One step of an owner's schema: SQL that takes it from the step before to this one. Steps are only ever appended.
