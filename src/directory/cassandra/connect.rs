@@ -13,6 +13,8 @@ use scylla::{
     statement::{Consistency, SerialConsistency},
 };
 
+use tokio::time::timeout;
+
 use super::{
     refusal::{OpenError, no_session, setting},
     tls,
@@ -24,6 +26,9 @@ use crate::{
 
 /// How often a silent connection is asked whether it still lives, and how long it may take to say so.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Connecting takes a few round trips, to one node after the other; all together, this many times the configured time.
+const ROUND_TRIPS: u32 = 3;
 
 /// Everything read and checked that can be without the cluster.
 pub(super) struct Settings {
@@ -91,8 +96,16 @@ impl Settings {
             }
             (None, _) => builder,
         };
-        let session =
-            builder.build().await.map_err(|error| no_session(&error, self.config.nodes.join(", "), self.role()))?;
+        let nodes = || self.config.nodes.join(", ");
+        // The driver's own limit ends where the connection is made: a node that then says nothing would hold us for ever.
+        let patience = self.config.timeout.saturating_mul(ROUND_TRIPS);
+        let session = timeout(patience, builder.build())
+            .await
+            .map_err(|_| OpenError::Unreachable {
+                nodes: nodes(),
+                why: format!("no answer within {}", humantime::format_duration(patience)),
+            })?
+            .map_err(|error| no_session(&error, nodes(), self.role()))?;
         self.check_datacenter(&session)?;
         Ok(session)
     }

@@ -203,7 +203,9 @@ impl Directory for CassandraDirectory {
     }
 
     async fn ping(&self) -> Result<(), DirectoryError> {
-        let found = self.dial.rows().await?.step().await?.unwrap_or(0);
+        // To the end of the attempt, also where tables are being made: `brama directory migrate` waits for just that.
+        let rows = self.dial.attempt().await.map_err(|error| DirectoryError::Unavailable(error.to_string()))?;
+        let found = rows.step().await?.unwrap_or(0);
         if found == schema::known() {
             return Ok(());
         }
