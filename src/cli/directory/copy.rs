@@ -90,7 +90,7 @@ async fn put_all(
     accounts: &[Account],
 ) -> Result<Vec<(AccountId, IdentityKey)>, DirectoryError> {
     let put = stream::iter(accounts).map(|account| async move {
-        Ok(match target.put(account).await? {
+        Ok::<_, DirectoryError>(match target.put(account).await? {
             Put::Done => None,
             Put::Conflict(key) => Some((account.id, key)),
         })
