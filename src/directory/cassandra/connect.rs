@@ -24,7 +24,7 @@ use crate::{
     secret::Secret,
 };
 
-/// How often a silent connection is asked whether it still lives, and how long it may take to say so.
+/// How often a silent connection is asked whether it still lives.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Connecting takes a few round trips, to one node after the other; all together, this many times the configured time.
@@ -84,7 +84,7 @@ impl Settings {
             .hostname_resolution_timeout(Some(self.config.timeout))
             .metadata_request_clientside_timeout(self.config.timeout)
             .keepalive_interval(KEEPALIVE)
-            .keepalive_timeout(KEEPALIVE)
+            .keepalive_timeout(self.config.timeout)
             // Enough to send each statement to a node that has the row; the columns are not needed.
             .keyspaces_to_fetch([&self.config.keyspace])
             .fetch_full_schema_metadata(false)

@@ -101,7 +101,7 @@ impl CassandraServer {
             consistency: Consistency::LocalQuorum,
             serial_consistency: SerialConsistency::LocalSerial,
             replication: Some("{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}".to_owned()),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
         }
     }
 

@@ -147,7 +147,8 @@ async fn a_deletion_cut_short_leaves_the_whole_account_or_none() {
                 break there;
             }
         };
-        assert_eq!(other.delete(&first.id).await.unwrap(), there);
+        // Also true of one that was cut short and is brought to its end now.
+        assert!(other.delete(&first.id).await.unwrap() || !there);
         assert_eq!(other.find(&first.id).await.unwrap(), None);
         assert!(everyone(&other).await.iter().all(|account| account.id != first.id));
         ended
@@ -226,8 +227,7 @@ async fn sign_in_until_it_fails(directory: Arc<CassandraDirectory>, told: mpsc::
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_cassandra_loses_no_acknowledged_account_and_it_is_back_by_itself() {
     let mut server = CassandraServer::start().await;
-    let mut config = server.config("brama");
-    config.timeout = Duration::from_secs(3);
+    let config = server.config("brama");
     let directory = Arc::new(opened(&config).await);
     let (told, mut heard) = mpsc::unbounded_channel();
     let signing_in = tokio::spawn(sign_in_until_it_fails(Arc::clone(&directory), told));
