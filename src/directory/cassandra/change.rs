@@ -10,6 +10,10 @@
 //! it is still as read. Who clears a void claim reads the claim's stamp, then moves the account's version on, then drops
 //! the claim if it is still of that stamp. Whichever of the two is later finds the other's trace and begins again.
 
+use std::time::Duration;
+
+use uuid::Uuid;
+
 use super::{
     clear::{finish, void},
     index::EmailKey,
@@ -20,10 +24,6 @@ use crate::{
     directory::{Account, DirectoryError, Identity, Linked, Put, SignedIn, Unlinked},
     identity::{AccountId, IdentityKey, VerifiedIdentity},
 };
-use std::time::Duration;
-
-use uuid::Uuid;
-
 /// How long a first sign-in's claim is completed by the next. Much shorter than the mark of a deleted account stays, so
 /// that none is ever brought back by an old claim.
 const FOUNDING: Duration = Duration::from_secs(600);
