@@ -64,6 +64,16 @@ impl AccountId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &crate::secret::random::<10>()).into_uuid())
     }
 
+    /// Takes the UUID as a database gives it back.
+    pub fn from_uuid(uuid: uuid::Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The UUID, for databases that have a type for it.
+    pub fn as_uuid(&self) -> uuid::Uuid {
+        self.0
+    }
+
     /// Reads the hyphenated form.
     pub fn parse(text: &str) -> Option<Self> {
         uuid::Uuid::try_parse(text).ok().map(Self)

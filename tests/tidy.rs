@@ -38,6 +38,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("lapin", &["src/event/rabbitmq/"]),
     ("rskafka", &["src/event/kafka/"]),
     ("use mongodb::", &["src/directory/mongodb/"]),
+    ("scylla::", &["src/directory/cassandra/"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

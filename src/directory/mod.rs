@@ -16,6 +16,8 @@
 //! To add an engine: a file or folder beside [`sql`], a table in `config::directory`, an arm in [`open`](open()), a row
 //! in the `conformance` suite.
 
+#[cfg(feature = "directory-cassandra")]
+pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(feature = "directory-mongodb")]

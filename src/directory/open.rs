@@ -25,6 +25,10 @@ pub enum OpenError {
     #[cfg(feature = "directory-postgres")]
     #[error(transparent)]
     Postgres(#[from] super::sql::postgres::OpenError),
+    /// Cassandra.
+    #[cfg(feature = "directory-cassandra")]
+    #[error(transparent)]
+    Cassandra(#[from] super::cassandra::OpenError),
     /// The table of the engine is missing.
     #[error("directory.engine = \"{0}\" needs the table [directory.{0}]: add it, or set directory.engine = \"sqlite\"")]
     NoTable(&'static str),
@@ -62,6 +66,12 @@ pub async fn open(config: &Config, file: &LazyFile) -> Result<Arc<dyn Directory>
         }
         #[cfg(not(feature = "directory-mongodb"))]
         Engine::MongoDb => Err(OpenError::NotBuilt { name: "MongoDB", feature: "directory-mongodb" }),
+        #[cfg(feature = "directory-cassandra")]
+        Engine::Cassandra => {
+            let cassandra = config.cassandra.as_ref().ok_or(OpenError::NoTable("cassandra"))?;
+            Ok(Arc::new(super::cassandra::CassandraDirectory::open(cassandra, config.migrate)?))
+        }
+        #[cfg(not(feature = "directory-cassandra"))]
         Engine::Cassandra => Err(OpenError::NotBuilt { name: "Cassandra", feature: "directory-cassandra" }),
     }
 }

@@ -42,7 +42,7 @@ section! {
         nodes: Vec<String>,
         /// Name of the keyspace.
         keyspace: String = "brama".into(),
-        /// The data centre this gateway is in; by default that of the node that answers first.
+        /// The data centre this gateway is in: none but its nodes are asked. Has to be set where the cluster has several.
         datacenter: Option<String> = None,
         /// Role to log in as.
         username: Option<String> = None,
@@ -56,6 +56,8 @@ section! {
         cert_file: Option<PathBuf> = None,
         /// File with the key of our client certificate (PEM).
         key_file: Option<PathBuf> = None,
+        /// Name that the certificates of all nodes bear; by default each must bear the IP address of its node. Turns TLS on.
+        server_name: Option<String> = None,
         /// How many replicas answer before a read or write counts.
         consistency: Consistency = Consistency::LocalQuorum,
         /// Among whom is agreed that an identity is nobody else's. Where people sign in through several data centres: serial.

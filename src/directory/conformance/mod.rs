@@ -89,6 +89,8 @@ conformance!(sqlite, sqlite_replicas);
 conformance!(mongodb, crate::directory::mongodb::server::replicas);
 #[cfg(feature = "directory-postgres")]
 conformance!(postgres, crate::directory::sql::postgres::tests::replicas);
+#[cfg(feature = "directory-cassandra")]
+conformance!(cassandra, crate::directory::cassandra::tests::replicas);
 
 /// The file is opened twice, as by two processes.
 async fn sqlite_replicas() -> Replicas {
