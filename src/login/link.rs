@@ -15,11 +15,11 @@ use super::{
 use crate::{
     clock::Timestamp,
     directory::{DirectoryError, Linked, Unlinked},
-    event::What,
+    event::{Event, What},
     identity::{AccountId, IdentityKey, ProviderName},
     provider::Redeemed,
     secret,
-    session::{SessionId, StoreError, Whose, live::Live},
+    session::{SessionId, SessionKey, StoreError, Whose, live::Live},
 };
 
 /// How long after its sign-in a session may link: both logins must be fresh (threats 10).
@@ -102,7 +102,9 @@ impl Login {
             Err(error) => return self.link_failed(error, &provider, visitor),
         }
         if is_new {
-            self.tell(What::IdentityLinked, Some(account), Some(provider.clone()), visitor);
+            let identity = Some(redeemed.identity.origin().key.clone());
+            let linked = self.event(What::IdentityLinked, Some(account), Some(provider.clone()), visitor);
+            self.events.note(&Event { identity, ..linked }).await;
         }
         attempt.done = true;
         let state = attempt.state();
@@ -159,7 +161,13 @@ impl Login {
             return Unlinking::Needed;
         }
         // Sessions first: should that fail, nothing has changed and the person can try again.
-        let mut ended = match self.sessions.end_all(&Whose::Identity(key.clone()), None).await {
+        let whose = Whose::Identity(key.clone());
+        let telling = |key: &SessionKey, account: &AccountId| {
+            let what = What::Revoked { reason: "unlinked" };
+            let revoked = self.event(what, Some(*account), Some(provider.clone()), visitor).of_session(&key.hex());
+            self.events.letters(&[revoked])
+        };
+        let mut ended = match self.sessions.end_all(&whose, None, &telling).await {
             Ok(ended) => ended.len(),
             Err(error) => return Unlinking::StoreDown(error),
         };
@@ -170,9 +178,10 @@ impl Login {
             Err(error) => return Unlinking::DirectoryDown(error),
         }
         // One more may have begun in between.
-        ended += self.sessions.end_all(&Whose::Identity(key.clone()), None).await.map_or(0, |ended| ended.len());
+        ended += self.sessions.end_all(&whose, None, &telling).await.map_or(0, |ended| ended.len());
         self.metrics.sessions_ended("unlinked", ended as u64);
-        self.tell(What::IdentityUnlinked, Some(account.id), Some(provider.clone()), visitor);
+        let unlinked = self.event(What::IdentityUnlinked, Some(account.id), Some(provider.clone()), visitor);
+        self.events.note(&Event { identity: Some(key.clone()), ..unlinked }).await;
         Unlinking::Done { provider: provider.clone() }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     identity::{AccountId, IdentityKey, ProviderName},
     provider::{Farewell, Message, ProviderError},
     secret::sha256,
-    session::{StoreError, Whose},
+    session::{SessionKey, StoreError, Whose},
 };
 
 /// How a message ends.
@@ -84,12 +84,16 @@ impl Login {
             Err(error) => return Heard::StoreDown(error),
         }
         let Some(whose) = whose(farewell) else { return Heard::Ended { sessions: 0 } };
-        match self.sessions.end_all(&whose, None).await {
+        let telling = |key: &SessionKey, account: &AccountId| {
+            let revoked = self.event(What::Revoked { reason }, Some(*account), Some(name.clone()), visitor);
+            self.events.letters(&[revoked.of_session(&key.hex())])
+        };
+        match self.sessions.end_all(&whose, None, &telling).await {
             Ok(ended) => {
                 self.metrics.sessions_ended(reason, ended.len() as u64);
                 if !ended.is_empty() {
                     let account = self.account_of(farewell).await;
-                    self.tell(What::Revoked { reason }, account, Some(name.clone()), visitor);
+                    self.events.tell(&self.event(What::Revoked { reason }, account, Some(name.clone()), visitor));
                 }
                 Heard::Ended { sessions: ended.len() }
             }

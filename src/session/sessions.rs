@@ -241,11 +241,12 @@ impl Sessions {
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, session.ends_at),
         };
-        // The old one ends first: only who really ends it may go on, so that no sign-out is undone.
-        if !self.end(&old).await? {
+        // The old one ends first: only who really ends it may go on, so that no sign-out is undone. Nobody signs in or out
+        // by it, so there is nothing to tell.
+        if !self.end(&old, &[]).await? {
             return Ok(None);
         }
-        self.store.begin(stored, None).await?;
+        self.store.begin(stored, None, &[]).await?;
         Ok(Some(new))
     }
 

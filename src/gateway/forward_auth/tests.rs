@@ -183,7 +183,7 @@ async fn a_broken_or_unknown_session_is_nobody() {
         .running
         .foundation()
         .sessions
-        .end(&crate::session::SessionId::parse(genuine.as_bytes()).unwrap().key())
+        .end(&crate::session::SessionId::parse(genuine.as_bytes()).unwrap().key(), &[])
         .await
         .unwrap();
     assert_eq!(ask(&mut browser, "/", &[]).await.status, 401, "a session that was ended");
