@@ -176,8 +176,8 @@ async fn shared(one: Arc<dyn Outbox>, other: Arc<dyn Outbox>) {
     let sink = || Arc::new(Probe { name: "bus".into(), taken: broker.clone(), ..Probe::default() });
     let (at_one, at_other) = (sink(), sink());
     let relays = [
-        Relay::start(&parts(&one, &[at_one.clone()]), &config()),
-        Relay::start(&parts(&other, &[at_other.clone()]), &config()),
+        Relay::start(&parts(&one, std::slice::from_ref(&at_one)), &config()),
+        Relay::start(&parts(&other, std::slice::from_ref(&at_other)), &config()),
     ];
     let all: Vec<Letter> = (0..400).map(|n| letter(n.to_string(), &format!("account {}", n % 20))).collect();
     for (index, some) in all.chunks(10).enumerate() {
@@ -262,7 +262,7 @@ async fn what_waits_at_the_end_is_offered_a_last_time_and_the_lanes_are_free_at_
     let outbox = embedded(folder.path()).await;
     let probe = Probe::new("bus");
     probe.down(true);
-    let relay = Relay::start(&parts(&outbox, &[probe.clone()]), &config());
+    let relay = Relay::start(&parts(&outbox, std::slice::from_ref(&probe)), &config());
     outbox.append(&(0..30).map(|n| letter(n.to_string(), &n.to_string())).collect::<Vec<_>>()).await.unwrap();
     until("it was tried", || probe.asked.load(Ordering::SeqCst)).await;
     probe.down(false);
@@ -334,7 +334,7 @@ async fn gateway_to_be_killed() {
     let _relay = Relay::start(&to_a_file(folder, &outbox), &config());
     for number in 0_u64.. {
         let letter = letter(format!("{}-{number}", std::process::id()), &format!("account {}", number % 5));
-        outbox.append(&[letter.clone()]).await.unwrap();
+        outbox.append(std::slice::from_ref(&letter)).await.unwrap();
         println!("acknowledged {}", letter.id);
     }
 }

@@ -78,7 +78,7 @@ impl Outbox for RedisSessions {
             asking.cmd("XREVRANGE").arg(self.keys.outbox(partition)).arg(&["+", "-", "COUNT", "1"]);
         }
         let newest: Vec<Entries> = self.link.pipe(&asking).await?;
-        Ok(newest.iter().map(|entries| first(entries)).collect::<Result<_, _>>()?)
+        Ok(newest.iter().map(first).collect::<Result<_, _>>()?)
     }
 
     async fn mark(&self, partition: Partition, sink: &str) -> Result<Position, OutboxError> {
