@@ -90,10 +90,11 @@ async fn put_all(
     accounts: &[Account],
 ) -> Result<Vec<(AccountId, IdentityKey)>, DirectoryError> {
     let put = stream::iter(accounts).map(|account| async move {
-        Ok(match target.put(account).await? {
-            Put::Done => None,
-            Put::Conflict(key) => Some((account.id, key)),
-        })
+        match target.put(account).await {
+            Ok(Put::Done) => Ok(None),
+            Ok(Put::Conflict(key)) => Ok(Some((account.id, key))),
+            Err(error) => Err(error),
+        }
     });
     let put: Vec<_> = put.buffer_unordered(AT_ONCE).try_collect().await?;
     Ok(put.into_iter().flatten().collect())
