@@ -24,6 +24,7 @@ use crate::{
     directory::{Account, DirectoryError, Identity, Linked, Put, SignedIn, Unlinked},
     identity::{AccountId, IdentityKey, VerifiedIdentity},
 };
+
 /// How long a first sign-in's claim is completed by the next. Much shorter than the mark of a deleted account stays, so
 /// that none is ever brought back by an old claim.
 const FOUNDING: Duration = Duration::from_secs(600);

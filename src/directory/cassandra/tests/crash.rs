@@ -1,6 +1,6 @@
 //! Every call is cut short at every point where it waits, as a crash would; another replica then goes on.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, slice::from_ref, sync::Arc, task::Poll, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -50,8 +50,8 @@ async fn a_first_sign_in_cut_short_is_completed_by_the_next() {
         let account = signed_in.account;
         assert!(signed_in.created, "nobody was told");
         assert_eq!(other.find_by_identity(&person(waits).origin().key).await.unwrap().as_ref(), Some(&account));
-        assert_eq!(by_email(&other, &account).await, [account.clone()]);
-        assert_eq!(other.unannounced(NOW.plus(DAY), 100).await.unwrap(), [account.clone()]);
+        assert_eq!(by_email(&other, &account).await, from_ref(&account));
+        assert_eq!(other.unannounced(NOW.plus(DAY), 100).await.unwrap(), from_ref(&account));
         other.announced(&account.id).await.unwrap();
         assert_eq!(one.count().await.unwrap(), u64::try_from(waits).unwrap(), "one account a person");
         ended
@@ -72,7 +72,7 @@ async fn a_later_sign_in_cut_short_leaves_the_old_or_the_new() {
             let found = other.find(&before.id).await.unwrap().unwrap();
             let by_email = by_email(&other, &found).await;
             if other.find(&before.id).await.unwrap().as_ref() == Some(&found) {
-                assert_eq!(by_email, [found.clone()], "found by the address it has");
+                assert_eq!(by_email, from_ref(&found), "found by the address it has");
                 break found;
             }
         };
@@ -81,7 +81,7 @@ async fn a_later_sign_in_cut_short_leaves_the_old_or_the_new() {
         );
         let after = other.sign_in(&moved, NOW.plus(DAY)).await.unwrap().account;
         assert_eq!(after.id, before.id);
-        assert_eq!(by_email(&other, &after).await, [after.clone()]);
+        assert_eq!(by_email(&other, &after).await, from_ref(&after));
         assert_eq!(by_email(&other, &before).await, [], "no more by the address it had");
         ended
     })
