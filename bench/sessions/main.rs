@@ -94,7 +94,7 @@ async fn write(
         last_seen: now.plus(seen_ahead),
         expires_at: lifetime.expires_at(now, session.ends_at),
     };
-    foundation.sessions.store().begin(new, None).await?;
+    foundation.sessions.store().begin(new, None, &[]).await?;
     Ok(id.expose())
 }
 

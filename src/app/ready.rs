@@ -8,13 +8,13 @@ use crate::{event::EventSink, gateway::Gate, provider::Health, telemetry::admin:
 /// The longest readiness waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every dependency and how it is. Providers and sinks are told but not required: sessions live on without the ones,
-/// events wait for the others (threats 11).
+/// Every dependency and how it is. Only the session store is required: sessions live on without directory and providers,
+/// events wait for their sinks (threats 11), and a gateway taken out of service for their sake would serve nobody.
 pub(super) async fn dependencies(foundation: &Foundation, gate: &Gate) -> Vec<Dependency> {
     let sinks = foundation.sinks.iter().map(|addressee| sink(&*addressee.sink));
     let (store, directory, sinks) = tokio::join!(
-        asked("session store", foundation.sessions.store().ping()),
-        asked("directory", foundation.directory.ping()),
+        asked("session store", true, foundation.sessions.store().ping()),
+        asked("directory", false, foundation.directory.ping()),
         futures_util::future::join_all(sinks)
     );
     let providers = gate.site.login().providers.values().map(|provider| Dependency {
@@ -28,13 +28,17 @@ pub(super) async fn dependencies(foundation: &Foundation, gate: &Gate) -> Vec<De
     [store, directory].into_iter().chain(sinks).chain(providers).collect()
 }
 
-async fn asked<E: std::fmt::Display>(name: &str, answer: impl Future<Output = Result<(), E>>) -> Dependency {
+async fn asked<E: std::fmt::Display>(
+    name: &str,
+    required: bool,
+    answer: impl Future<Output = Result<(), E>>,
+) -> Dependency {
     let problem = match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     };
-    Dependency { name: name.to_owned(), required: true, problem }
+    Dependency { name: name.to_owned(), required, problem }
 }
 
 /// A sink gets less time: it must never be why readiness as a whole comes too late.

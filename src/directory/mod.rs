@@ -77,6 +77,7 @@ pub struct SignedIn {
 
 /// How a link went.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made once a link, and nearly always the large one")]
 pub enum Linked {
     /// Tied now, or it was already.
     Done(Account),
@@ -88,6 +89,7 @@ pub enum Linked {
 
 /// How an unlinking went.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made once an unlinking, and nearly always the large one")]
 pub enum Unlinked {
     /// The account without it.
     Done(Account),

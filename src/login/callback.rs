@@ -288,7 +288,7 @@ impl Login {
             Some(account) => match self.still_of(account, visitor).await {
                 Ok(Some(live)) => Some(live),
                 Ok(None) => {
-                    self.refused(&attempt.provider, "link_lost", visitor);
+                    self.refused(&attempt.provider, "link_lost", visitor).await;
                     return Ending::LinkLost { provider: attempt.provider };
                 }
                 Err(error) => return Ending::StoreDown(error),

@@ -83,23 +83,23 @@ impl Login {
         let (account, provider) = (live.session().account, attempt.provider.clone());
         let is_new = match self.directory.find(&account).await {
             Ok(Some(known)) if known.disabled => {
-                self.refused(&provider, "disabled", visitor);
+                self.refused(&provider, "disabled", visitor).await;
                 return Ending::Disabled { provider };
             }
             Ok(Some(known)) => {
                 !known.identities.iter().any(|identity| identity.origin.key == redeemed.identity.origin().key)
             }
             Ok(None) => return Ending::LinkLost { provider },
-            Err(error) => return self.link_failed(error, &provider, visitor),
+            Err(error) => return self.link_failed(error, &provider, visitor).await,
         };
         match self.directory.link(&account, &redeemed.identity, self.clock.now()).await {
             Ok(Linked::Done(_)) => {}
             Ok(Linked::Taken(_)) => {
-                self.refused(&provider, "link_taken", visitor);
+                self.refused(&provider, "link_taken", visitor).await;
                 return Ending::LinkTaken { provider };
             }
             Ok(Linked::NoAccount) => return Ending::LinkLost { provider },
-            Err(error) => return self.link_failed(error, &provider, visitor),
+            Err(error) => return self.link_failed(error, &provider, visitor).await,
         }
         if is_new {
             let identity = Some(redeemed.identity.origin().key.clone());
@@ -119,8 +119,8 @@ impl Login {
         Ending::Linked { cookies, provider }
     }
 
-    fn link_failed(&self, error: DirectoryError, provider: &ProviderName, visitor: &Visitor<'_>) -> Ending {
-        self.refused(provider, "directory_down", visitor);
+    async fn link_failed(&self, error: DirectoryError, provider: &ProviderName, visitor: &Visitor<'_>) -> Ending {
+        self.refused(provider, "directory_down", visitor).await;
         Ending::DirectoryDown(error)
     }
 

@@ -230,13 +230,8 @@ impl<T> Shard<T> {
     fn new(capacity: usize) -> Self {
         let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
         // Room is made as sessions come, not for the whole capacity at start.
-        let entries = Entries::with(
-            capacity.min(16),
-            weight,
-            UnitWeighter,
-            BuildHasherDefault::default(),
-            Default::default(),
-        );
+        let entries =
+            Entries::with(capacity.min(16), weight, UnitWeighter, BuildHasherDefault::default(), Default::default());
         Self { entries: RwLock::new(entries), generation: AtomicU64::new(0) }
     }
 

@@ -176,7 +176,8 @@ impl Attempt<'_> {
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
         let reused = connection.is_reused();
-        let sent = self.within_time(http1::send(connection, request, self.options.lines)).await.map_err(Failed::for_good)?;
+        let sent =
+            self.within_time(http1::send(connection, request, self.options.lines)).await.map_err(Failed::for_good)?;
         let answered = sent.map_err(|failure| self.sort(failure, reused))?;
         check(answered.head.status, self.options.upgrade).map_err(Failed::for_good)?;
         Ok(match answered.switches {

@@ -159,11 +159,7 @@ impl Framing {
 
     /// A request line without end is a target that is too long, not a head.
     fn too_large(&self) -> Violation {
-        if self.head.has_start() {
-            Violation::HeadTooLarge
-        } else {
-            Violation::TargetTooLong
-        }
+        if self.head.has_start() { Violation::HeadTooLarge } else { Violation::TargetTooLong }
     }
 }
 

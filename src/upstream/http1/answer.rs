@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_head_is_read_and_what_follows_is_left() {
-        let mut received = BytesMut::from("HTTP/1.1 404 Not Here\r\nX-One:  a b \r\nset-cookie: a\r\nSet-Cookie: b\r\n\r\nrest");
+        let mut received =
+            BytesMut::from("HTTP/1.1 404 Not Here\r\nX-One:  a b \r\nset-cookie: a\r\nSet-Cookie: b\r\n\r\nrest");
         let head = HeadReader::new(false, 1024).read(&mut received).unwrap().unwrap();
         assert_eq!((head.parts.status.as_u16(), head.parts.version), (404, Version::HTTP_11));
         assert_eq!(head.parts.headers["x-one"], "a b");

@@ -93,11 +93,7 @@ impl Decoder {
 }
 
 /// Follows the chunks; data is split off without a copy, everything around it is read by the strict machine and dropped.
-fn next_of_chunks(
-    chunked: &mut Chunked,
-    section: &mut BytesMut,
-    received: &mut BytesMut,
-) -> Result<Piece, Violation> {
+fn next_of_chunks(chunked: &mut Chunked, section: &mut BytesMut, received: &mut BytesMut) -> Result<Piece, Violation> {
     loop {
         let (taken, part) = chunked.next(received)?;
         let bytes = received.split_to(taken);
@@ -151,8 +147,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_body_is_not_part_of_it() {
-        for (framing, wire) in
-            [(BodyFraming::Length(2), "okHTTP"), (BodyFraming::Chunked, "2\r\nok\r\n0\r\n\r\nHTTP")]
+        for (framing, wire) in [(BodyFraming::Length(2), "okHTTP"), (BodyFraming::Chunked, "2\r\nok\r\n0\r\n\r\nHTTP")]
         {
             let (mut decoder, mut received) = (Decoder::new(framing), BytesMut::from(wire));
             assert_eq!(decoder.next(&mut received).unwrap(), Piece::Data(Bytes::from_static(b"ok")));

@@ -86,8 +86,15 @@ impl Gate {
         let mut request = request.map(Body::Incoming);
         let hop = strip_hop_by_hop(request.headers_mut());
         let Served { forwarder, upstream, settings } = &*self.served;
-        let passage =
-            Passage { upstream, settings, hop, lines: [Lines::NONE; 2], affinity: None, cancel: &self.cancel, keep: super::Keep::default() };
+        let passage = Passage {
+            upstream,
+            settings,
+            hop,
+            lines: [Lines::NONE; 2],
+            affinity: None,
+            cancel: &self.cancel,
+            keep: super::Keep::default(),
+        };
         let answer = forwarder.forward(Permit::for_test(), request, passage).await;
         Ok(answer.unwrap_or_else(|error| {
             let status = match error {
