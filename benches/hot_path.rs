@@ -21,7 +21,7 @@ use brama::{
     },
     policy::{Ask, Authorities},
     secret::{KeyRing, Purpose, random},
-    session::{NewStored, Session, SessionId, cookie::Cookies, lifetime::Lifetime},
+    session::{NewStored, Session, SessionId, cookie::Cookies, lifetime::Lifetime, near::Near},
 };
 use divan::Bencher;
 use http::{HeaderMap, Method, Request};
@@ -102,7 +102,7 @@ fn target() -> Target {
     Target::parse(Line::from(&request("a=b")), &peer(), &KnownHosts::default()).expect("a target")
 }
 
-/// Cookie to session id to its hash to the cached session.
+/// Cookie to session id to the session in the worker's window.
 #[divan::bench]
 fn cookie_to_cached_session(bencher: Bencher<'_, '_>) {
     let folder = folder();
@@ -115,10 +115,10 @@ fn cookie_to_cached_session(bencher: Bencher<'_, '_>) {
     runtime.block_on(until_cached(&foundation, &id));
     let cookies = Cookies::new(&config.session, &config.portal.public_url).expect("cookies");
     let request = request(&format!("{}={}", cookies.session_name(), id.expose()));
-    let now = SystemClock.now();
-    bencher.bench(|| {
+    let (near, now) = (Near::new(), SystemClock.now());
+    bencher.bench_local(|| {
         let id = cookies.session_id(black_box(request.headers())).expect("the cookie is there");
-        sessions.cached(&id.key(), now).expect("it is cached")
+        sessions.near(&near, &id, now).expect("it is known")
     });
 }
 
@@ -136,9 +136,9 @@ async fn until_cached(foundation: &Foundation, id: &SessionId) {
         last_seen: now,
         expires_at: lifetime.expires_at(now, session.ends_at),
     };
-    foundation.sessions.store().begin(new, None).await.expect("the store takes it");
+    foundation.sessions.store().begin(new, None, &[]).await.expect("the store takes it");
     let cached = async {
-        while foundation.sessions.cached(&key, now).is_none() {
+        while foundation.sessions.near(&Near::new(), id, now).is_none() {
             foundation.sessions.load(&key).await.expect("the store answers");
             tokio::task::yield_now().await;
         }

@@ -52,6 +52,7 @@ impl Gates {
 }
 
 /// The current generation as one worker knows it: its requests count themselves there, not where all workers do.
+#[expect(clippy::redundant_allocation, reason = "the outer count is this worker's own")]
 struct Current {
     gates: Gates,
     known: RefCell<Rc<Arc<Gate>>>,
@@ -64,6 +65,7 @@ impl Current {
     }
 
     /// The current one; looks whether it was replaced, which costs one load.
+    #[expect(clippy::redundant_allocation, reason = "the outer count is this worker's own")]
     fn gate(&self) -> Rc<Arc<Gate>> {
         let mut known = self.known.borrow_mut();
         if !self.gates.is_current(&known) {

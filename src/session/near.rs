@@ -29,6 +29,7 @@ const ABSENT_FOR: Duration = Duration::from_secs(10);
 
 /// A live session in use on one worker: counted there alone.
 #[derive(Debug, Clone)]
+#[expect(clippy::redundant_allocation, reason = "the outer count is this worker's own")]
 pub struct Held(Rc<Arc<Live>>);
 
 impl Held {

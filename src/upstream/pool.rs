@@ -60,6 +60,7 @@ pub(super) struct Lane {
 /// mutex makes those bodies `Send` as the body type asks, and is never contended.
 #[derive(Debug)]
 pub(super) struct Shelf {
+    #[expect(clippy::vec_box, reason = "what is taken out and put back moves as a pointer")]
     idle: Mutex<Vec<Box<Connection>>>,
     max_idle: usize,
     keep_alive: Duration,
@@ -283,6 +284,7 @@ impl Shelf {
         self.lock().retain_mut(|connection| connection.is_quiet() && !connection.is_stale(self.keep_alive));
     }
 
+    #[expect(clippy::vec_box, reason = "what is taken out and put back moves as a pointer")]
     fn lock(&self) -> MutexGuard<'_, Vec<Box<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
