@@ -11,7 +11,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header, request::Parts};
+use http::{HeaderName, Method, Request, Response, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,9 @@ use route::{NoRoute, Route, RouteTable};
 use target::{BadTarget, Host, KnownHosts, Line, Target};
 
 pub use worker::{Gates, Worker};
+
+/// Where a proxy in front says the person was going.
+const WANTED: HeaderName = HeaderName::from_static("x-auth-request-redirect");
 
 /// The largest body our own pages take (threats 5).
 const OWN_BODY_LIMIT: usize = 64 * 1024;
@@ -173,6 +176,8 @@ impl Gate {
         let acquaintance = self.acquaintance(connection);
         let peer = acquaintance.caller().peer(&parts.headers);
         let question = self.question(&parts, acquaintance.caller().is_trusted(), peer.scheme);
+        // Of our own prefix, but no identity: where the person was going, for our own pages alone, and judged as `rd` is.
+        let wanted = parts.uri.path().starts_with(&*self.prefix).then(|| parts.headers.remove(&WANTED)).flatten();
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
         self.plan.strip(&mut parts.headers);
         let target = match Target::parse(Line::from(&parts), &peer, &self.known) {
@@ -185,6 +190,7 @@ impl Gate {
         }
         let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
         if let Some(path) = self.own_path(target) {
+            parts.headers.extend(wanted.map(|wanted| (WANTED, wanted)));
             return self.own(worker, path, parts, body, peer, target).await;
         }
         let route = match self.routes.find(target, &parts.method) {

@@ -35,6 +35,8 @@ mod provider_logout;
 mod sign_in;
 mod sign_out;
 mod told;
+#[cfg(test)]
+mod wanted_tests;
 
 /// A request for one of our own addresses.
 pub struct Asked {

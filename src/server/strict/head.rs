@@ -100,11 +100,7 @@ impl Head {
     }
 
     /// Reads `name: value` (RFC 9112 §5).
-    pub(crate) fn field(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
-        self.fields += 1;
-        if self.fields > limits.fields {
-            return Err(Violation::HeadTooLarge);
-        }
+    pub(super) fn field(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
         if matches!(line, [b' ' | b'\t', ..]) {
             return Err(Violation::Folded);
         }
@@ -112,6 +108,15 @@ impl Head {
         let value = rest.strip_prefix(b":").filter(|_| !name.is_empty()).ok_or(Violation::FieldName)?;
         if bytes::has_control(value) {
             return Err(Violation::Control);
+        }
+        self.judge(name, value, limits)
+    }
+
+    /// Judges what a field says of the message, `name` being a token and `value` without controls.
+    pub(crate) fn judge(&mut self, name: &[u8], value: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
+        self.fields += 1;
+        if self.fields > limits.fields {
+            return Err(Violation::HeadTooLarge);
         }
         // Told apart by length first: most fields are none of these.
         match name.len() {

@@ -131,14 +131,13 @@ impl Cookies {
     /// crumbs of HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
     pub fn remove(&self, headers: &mut HeaderMap) {
         let mut fields = headers.get_all(COOKIE).iter();
-        let mentioned = fields.any(|field| self.finder.find(field.as_bytes()).is_some());
-        if !mentioned && headers.get_all(COOKIE).iter().nth(1).is_none() {
-            return;
-        }
-        let mut kept = headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field));
-        let first = kept.next();
-        let rest: Vec<HeaderValue> = kept.collect();
-        match first.and_then(|first| joined(first, &rest)) {
+        let kept = match (fields.next(), fields.next()) {
+            (None, _) => return,
+            (Some(only), None) if self.finder.find(only.as_bytes()).is_none() => return,
+            (Some(only), None) => self.without_ours(only),
+            (Some(_), Some(_)) => self.joined_without_ours(headers),
+        };
+        match kept {
             Some(field) => {
                 headers.insert(COOKIE, field);
             }
@@ -146,6 +145,13 @@ impl Cookies {
                 headers.remove(COOKIE);
             }
         }
+    }
+
+    fn joined_without_ours(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut kept = headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field));
+        let first = kept.next();
+        let rest: Vec<HeaderValue> = kept.collect();
+        first.and_then(|first| joined(first, &rest))
     }
 
     /// Takes out of an app's answer every `Set-Cookie` that names one of ours, so that no app can sign people in or

@@ -84,8 +84,8 @@ fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response
         if line.is_empty() {
             break;
         }
-        rules.field(line, limits)?;
         let (name, value) = field(line, &head)?;
+        rules.judge(name.as_str().as_bytes(), value.as_bytes(), limits)?;
         parts.headers.append(name, value);
     }
     let code = status_line.get(9..12).ok_or(Violation::StartLine)?;
@@ -102,8 +102,12 @@ fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Violation> {
     line.strip_suffix(b"\r\n").ok_or(Violation::BareLf)
 }
 
-/// The name and value of a line of `head` that the rules have passed.
+/// The name and value of a line of `head`. That a name is a token and a value has no controls is what their types hold
+/// (RFC 9110, 5.1 and 5.5).
 fn field(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), Violation> {
+    if matches!(line, [b' ' | b'\t', ..]) {
+        return Err(Violation::Folded);
+    }
     let colon = memchr::memchr(b':', line).ok_or(Violation::FieldName)?;
     let (name, value) = line.split_at_checked(colon).ok_or(Violation::FieldName)?;
     let name = HeaderName::from_bytes(name).map_err(|_| Violation::FieldName)?;

@@ -75,8 +75,13 @@ fn known() -> i64 {
 
 /// How far the tables are; 0 when there are none.
 async fn step(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let there: bool =
-        sqlx::query_scalar("SELECT to_regclass('brama_schema') IS NOT NULL").fetch_one(&mut *connection).await?;
+    // Not to_regclass: that may answer from what this connection remembers, and an advisory lock, unlike one on a table,
+    // does not make it look again (PostgreSQL, 13.3.5). The catalogue itself is read as it is now.
+    let there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'brama_schema' AND pg_table_is_visible(oid))",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if !there {
         return Ok(0);
     }
