@@ -41,21 +41,23 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ("scylla::", &["src/directory/cassandra/"]),
 ];
 
-fn sources() -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("src is readable") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
+/// Every Rust file below `folder`.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("src is readable") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    walk(&root.join("src"), &mut found);
     found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    walk(&root.join("src"))
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a source file is text");
@@ -150,4 +152,18 @@ fn drivers_stay_in_their_leaves() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Every test that the page of threats names is there.
+#[test]
+fn threats_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/threats.md")).expect("docs/threats.md is readable");
+    let mut code = String::new();
+    for entry in walk(&root.join("src")) {
+        code.push_str(&fs::read_to_string(entry).expect("a source file is text"));
+    }
+    let named = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains(['/', '.']));
+    let missing: Vec<&str> = named.filter(|name| !code.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/threats.md names tests that are not there: {missing:?}");
 }
