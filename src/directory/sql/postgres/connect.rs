@@ -249,20 +249,9 @@ fn is_here(options: &PgConnectOptions) -> bool {
 
 /// The pool: connects when it is first used.
 pub(super) fn pool(options: &PgConnectOptions, config: &Config) -> PgPool {
-    let patience = config.timeout;
     PgPoolOptions::new()
         .max_connections(config.max_connections)
-        .acquire_timeout(patience)
-        .after_release(move |connection, _| {
-            Box::pin(async move {
-                // Who gave up waiting leaves a connection that may be stuck. It must not count against the pool for as
-                // long as TCP hopes for the best, which can be a quarter of an hour.
-                match tokio::time::timeout(patience, connection.ping()).await {
-                    Ok(answer) => answer.map(|()| true),
-                    Err(_) => Err(sqlx::Error::PoolTimedOut),
-                }
-            })
-        })
+        .acquire_timeout(config.timeout)
         .connect_lazy_with(options.clone())
 }
 
@@ -270,7 +259,7 @@ pub(super) fn pool(options: &PgConnectOptions, config: &Config) -> PgPool {
 pub(super) async fn connect(options: &PgConnectOptions, place: &Place) -> Result<PgConnection, OpenError> {
     match tokio::time::timeout(place.timeout, PgConnection::connect_with(options)).await {
         Ok(connected) => connected.map_err(|error| place.refusal(error)),
-        Err(_) => Err(place.unreachable(format!("no answer within {}", humantime::format_duration(place.timeout)))),
+        Err(_) => Err(place.silent()),
     }
 }
 
@@ -324,6 +313,11 @@ impl Place {
 
     pub(super) fn read_only(&self) -> OpenError {
         OpenError::ReadOnly { address: self.address.clone() }
+    }
+
+    /// It took our call and says nothing.
+    pub(super) fn silent(&self) -> OpenError {
+        self.unreachable(format!("no answer within {}", humantime::format_duration(self.timeout)))
     }
 
     fn unreachable(&self, why: String) -> OpenError {

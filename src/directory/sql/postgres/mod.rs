@@ -8,6 +8,7 @@
 //! lock that changes of one account follow each other, and who loses a race begins anew.
 
 mod connect;
+mod held;
 mod schema;
 #[cfg(test)]
 pub(crate) mod server;
@@ -18,14 +19,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Postgres, Row as _, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPool, PgRow},
-    query::Query,
+    Row as _,
+    postgres::{PgConnectOptions, PgPool, PgRow},
 };
 use tokio::sync::OnceCell;
 
 pub use self::connect::OpenError;
-use self::connect::{Place, pool};
+use self::{
+    connect::{Place, pool},
+    held::Held,
+};
 use super::engine::{Engine, Failure, Row, Rows, Value, Work};
 use crate::{config::directory::Postgres as Config, directory::DirectoryError};
 
@@ -50,10 +53,10 @@ impl Accounts {
         Ok(Self { place: Arc::new(place), options, pool, migrate, ready: OnceCell::new() })
     }
 
-    /// The pool, once the schema is ours.
-    async fn pool(&self) -> Result<&PgPool, OpenError> {
+    /// A connection, once the schema is ours.
+    async fn connection(&self) -> Result<Held, OpenError> {
         self.ready.get_or_try_init(|| self.bring_up()).await?;
-        Ok(&self.pool)
+        Held::take(&self.pool, self.place.timeout).await.map_err(|error| self.place.refusal(error))
     }
 
     /// On a task of its own: who asked may not wait long enough for an upgrade, which goes on all the same.
@@ -61,10 +64,6 @@ impl Accounts {
         let (options, place, migrate) = (self.options.clone(), Arc::clone(&self.place), self.migrate);
         let task = tokio::spawn(async move { schema::bring_up(&options, &place, migrate).await });
         task.await.unwrap_or_else(|error| Err(OpenError::Failed { why: error.to_string() }))
-    }
-
-    fn failure(&self, error: sqlx::Error) -> Failure {
-        self.place.failure(error)
     }
 }
 
@@ -78,15 +77,14 @@ impl fmt::Debug for Accounts {
 #[async_trait]
 impl Engine for Accounts {
     async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Rows, Failure> {
-        let rows = bound(sql, values).fetch_all(self.pool().await?).await;
-        Ok(boxed(rows.map_err(|error| self.failure(error))?))
+        let rows = self.connection().await?.rows(sql, values).await;
+        Ok(boxed(rows.map_err(|error| self.place.failure(error))?))
     }
 
     async fn begin(&self) -> Result<Box<dyn Work>, Failure> {
-        // Said in full, for a database may have another default: each statement is to see what others have committed.
-        let transaction = self.pool().await?.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await;
-        let transaction = transaction.map_err(|error| self.failure(error))?;
-        Ok(Box::new(Writing { transaction, place: Arc::clone(&self.place) }))
+        let mut connection = self.connection().await?;
+        connection.begin().await.map_err(|error| self.place.failure(error))?;
+        Ok(Box::new(Writing { connection, place: Arc::clone(&self.place) }))
     }
 
     async fn ping(&self) -> Result<(), Failure> {
@@ -103,22 +101,21 @@ impl Engine for Accounts {
     }
 }
 
-/// A transaction. Dropped before it was committed, it is rolled back, and its connection tested before it serves again.
+/// A transaction, rolled back when it is dropped before it was committed.
 struct Writing {
-    transaction: Transaction<'static, Postgres>,
+    connection: Held,
     place: Arc<Place>,
 }
 
 #[async_trait]
 impl Work for Writing {
     async fn rows(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Rows, Failure> {
-        let rows = bound(sql, values).fetch_all(&mut *self.transaction).await;
+        let rows = self.connection.rows(sql, values).await;
         Ok(boxed(rows.map_err(|error| self.place.failure(error))?))
     }
 
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Failure> {
-        let done = bound(sql, values).execute(&mut *self.transaction).await;
-        Ok(done.map_err(|error| self.place.failure(error))?.rows_affected())
+        self.connection.execute(sql, values).await.map_err(|error| self.place.failure(error))
     }
 
     async fn lock_account(&mut self, id: &str) -> Result<bool, Failure> {
@@ -126,8 +123,8 @@ impl Work for Writing {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), Failure> {
-        let Self { transaction, place } = *self;
-        transaction.commit().await.map_err(|error| place.failure(error))
+        let Self { connection, place } = *self;
+        connection.commit().await.map_err(|error| place.failure(error))
     }
 }
 
@@ -151,13 +148,4 @@ fn unreadable(error: sqlx::Error) -> Failure {
 
 fn boxed(rows: Vec<PgRow>) -> Rows {
     rows.into_iter().map(|row| Box::new(row) as Box<dyn Row>).collect()
-}
-
-fn bound(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Postgres, PgArguments> {
-    values.iter().fold(sqlx::query(sql), |query, value| match *value {
-        Value::Text(text) => query.bind(text.to_owned()),
-        Value::Maybe(text) => query.bind(text.map(str::to_owned)),
-        Value::Number(number) => query.bind(number),
-        Value::Flag(flag) => query.bind(flag),
-    })
 }

@@ -42,15 +42,15 @@ const LOCK: i64 = 0x62_72_61_6d_61;
 /// Finds the schema to be ours, or makes it so when `migrate` is true.
 pub(super) async fn bring_up(options: &PgConnectOptions, place: &Place, migrate: bool) -> Result<(), OpenError> {
     let mut connection = connect(options, place).await?;
-    let outcome = looked_at(&mut connection, place, migrate).await;
-    // What was asked is known; how the farewell goes does not matter.
-    let _ = connection.close().await;
+    let outcome = brought_up(&mut connection, place, migrate).await;
+    // What was asked is known; how the farewell goes does not matter, and nobody waits for it long.
+    let _ = tokio::time::timeout(place.timeout, connection.close()).await;
     outcome
 }
 
-async fn looked_at(connection: &mut PgConnection, place: &Place, migrate: bool) -> Result<(), OpenError> {
-    warn_of_lost_commits(connection, place).await?;
-    let found = step(connection).await.map_err(|error| place.refusal(error))?;
+async fn brought_up(connection: &mut PgConnection, place: &Place, migrate: bool) -> Result<(), OpenError> {
+    let looking = tokio::time::timeout(place.timeout, look(connection, place)).await;
+    let found = looking.unwrap_or_else(|_| Err(place.silent()))?;
     if is_ours(found, place)? {
         return Ok(());
     }
@@ -59,6 +59,16 @@ async fn looked_at(connection: &mut PgConnection, place: &Place, migrate: bool) 
     }
     let found = climb(connection).await.map_err(|error| place.refusal(error))?;
     is_ours(found, place).map(drop)
+}
+
+/// How far the tables are; 0 when there are none. Nothing is changed.
+async fn look(connection: &mut PgConnection, place: &Place) -> Result<i64, OpenError> {
+    warn_of_lost_commits(connection, place).await?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('brama_schema') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| place.refusal(error))?;
+    if there { step(connection).await.map_err(|error| place.refusal(error)) } else { Ok(0) }
 }
 
 /// True when the schema is the one we know, false when it is older.
@@ -73,18 +83,8 @@ fn known() -> i64 {
     i64::try_from(SCHEMA.len()).unwrap_or(i64::MAX)
 }
 
-/// How far the tables are; 0 when there are none.
+/// What `brama_schema` says.
 async fn step(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    // Not to_regclass: that may answer from what this connection remembers, and an advisory lock, unlike one on a table,
-    // does not make it look again (PostgreSQL, 13.3.5). The catalogue itself is read as it is now.
-    let there: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'brama_schema' AND pg_table_is_visible(oid))",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if !there {
-        return Ok(0);
-    }
     let step = sqlx::query_scalar("SELECT step FROM brama_schema WHERE owner = 'account'");
     Ok(step.fetch_optional(connection).await?.unwrap_or(0))
 }
@@ -95,7 +95,11 @@ async fn climb(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     // An upgrade may take longer than a sign-in may.
     sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *writing).await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *writing).await?;
-    // Somebody else may have been faster.
+    // Somebody else may have been faster. The table is asked, never the catalogue: what a transaction has once looked up
+    // there, such as that there is no table, it may be told again after others have made one.
+    sqlx::query("CREATE TABLE IF NOT EXISTS brama_schema (owner TEXT PRIMARY KEY, step BIGINT NOT NULL)")
+        .execute(&mut *writing)
+        .await?;
     let found = step(&mut writing).await?;
     if found >= known() {
         return Ok(found);
@@ -106,9 +110,6 @@ async fn climb(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
 }
 
 async fn take_steps(writing: &mut Transaction<'_, Postgres>, found: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("CREATE TABLE IF NOT EXISTS brama_schema (owner TEXT PRIMARY KEY, step BIGINT NOT NULL)")
-        .execute(&mut **writing)
-        .await?;
     for step in SCHEMA.iter().skip(usize::try_from(found).unwrap_or(0)) {
         sqlx::raw_sql(*step).execute(&mut **writing).await?;
     }

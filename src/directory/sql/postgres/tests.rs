@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Row as _};
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
 
 use super::{schema::SCHEMA, server::PostgresServer};
 use crate::{
@@ -199,18 +203,21 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_processes_make_the_schema_at_once_and_none_fails() {
     let server = PostgresServer::shared().await;
-    let database = server.database().await;
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let directory = open(&server.config(&database));
-            tokio::spawn(async move { directory.sign_in(&someone(), NOW).await.unwrap().account.id })
-        })
-        .collect();
-    let mut ids = Vec::new();
-    for task in tasks {
-        ids.push(task.await.unwrap());
+    // Whether they meet is chance, so they get several.
+    for _ in 0..5 {
+        let database = server.database().await;
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let directory = open(&server.config(&database));
+                tokio::spawn(async move { directory.sign_in(&someone(), NOW).await.unwrap().account.id })
+            })
+            .collect();
+        let mut ids = Vec::new();
+        for task in tasks {
+            ids.push(task.await.unwrap());
+        }
+        assert!(ids.iter().all(|id| *id == ids[0]));
     }
-    assert!(ids.iter().all(|id| *id == ids[0]));
     assert_eq!(SCHEMA.len(), 1, "a further step needs a test that climbs from the one before");
 }
 
@@ -244,6 +251,67 @@ async fn a_statement_that_takes_too_long_is_given_up_and_holds_nothing() {
     sqlx::raw_sql("ROLLBACK").execute(&mut rival).await.unwrap();
     recovered(&directory).await;
     assert!(directory.sign_in(&someone(), NOW).await.unwrap().created);
+}
+
+/// Stands between gateway and server, and swallows everything when told to, as a network does whose other end is gone.
+async fn relay(to: u16) -> (u16, watch::Sender<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (swallow, swallowing) = watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut swallowing = swallowing.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let told = async { swallowing.wait_for(|told| *told).await.is_ok() };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    // Both sides stay connected and hear nothing, for good.
+                    true = told => std::future::pending::<()>().await,
+                }
+            });
+        }
+    });
+    (port, swallow)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_lost_in_the_network_cost_no_place_in_the_pool() {
+    let server = PostgresServer::shared().await;
+    let database = server.database().await;
+    let direct = server.config(&database);
+    let port = url::Url::parse(&direct.url).unwrap().port().unwrap();
+    let (relayed, swallow) = relay(port).await;
+    let url = direct.url.replace(&format!(":{port}/"), &format!(":{relayed}/"));
+    let config = Config { url, timeout: Duration::from_secs(3), max_connections: 2, ..direct };
+    let directory = open(&config);
+    directory.ping().await.unwrap();
+    // Both connections are in the middle of something when the network goes.
+    let mut rival = server.superuser(&database).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE identity").execute(&mut rival).await.unwrap();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let directory = directory.clone();
+            tokio::spawn(async move { told(&directory).await })
+        })
+        .collect();
+    let blocked = async {
+        let asked = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'brama' AND wait_event_type = 'Lock'
+             AND datname = current_database()";
+        while sqlx::query_scalar::<_, i64>(asked).fetch_one(&mut rival).await.unwrap() < 2 {}
+    };
+    timeout(LONG, blocked).await.expect("both wait for the lock");
+    swallow.send_replace(true);
+    for told in waiting {
+        assert!(told.await.unwrap().contains("3s"));
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut rival).await.unwrap();
+    // The network is back for whoever connects anew.
+    swallow.send_replace(false);
+    recovered(&directory).await;
+    let (first, second) = (person(1), person(2));
+    let both = tokio::join!(directory.sign_in(&first, NOW), directory.sign_in(&second, NOW));
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
 }
 
 #[tokio::test]
