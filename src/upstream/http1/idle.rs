@@ -48,9 +48,44 @@ impl Connection {
 
     /// True while the peer neither closed it nor sent anything: nobody asked, so whatever comes is no answer (threats
     /// 3.6). The runtime knows whether there is something to read; only then is the kernel asked.
+    ///
+    /// Unconstrained: a task that has had its share of work is told "not ready" by every socket, and here that would read
+    /// as "quiet".
     pub(in crate::upstream) fn is_quiet(&mut self) -> bool {
         let mut nothing = [0; 1];
-        let reading = pin!(self.stream.read(&mut nothing));
+        let reading = pin!(tokio::task::unconstrained(self.stream.read(&mut nothing)));
         matches!(reading.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+        task::coop,
+    };
+
+    use super::*;
+    use crate::upstream::stream::Socket;
+
+    #[tokio::test]
+    async fn what_comes_unasked_is_noticed_also_by_a_task_that_has_had_its_share_of_work() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut app, _) = listener.accept().await.unwrap();
+        app.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        stream.readable().await.unwrap();
+        let mut connection = Connection::new(Stream::Plain(Socket::Tcp(stream)), 8192);
+        poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                let _ = pin!(coop::consume_budget()).poll(cx);
+            }
+            assert!(!connection.is_quiet());
+            Poll::Ready(())
+        })
+        .await;
     }
 }
