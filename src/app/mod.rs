@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, Config, listen::Address},
+    config::{self, Config, LoadError, listen::Address, problem::Severity},
     event::relay::Relay,
     gateway::{Gates, Worker, control::Control},
     server::Server,
@@ -228,10 +228,26 @@ fn reload(path: &Path, running: &mut Running, log: &telemetry::Log) {
     running.foundation.metrics.config_reloaded(taken.is_ok(), now);
     match taken {
         Ok(()) => tracing::info!(file.path = %path.display(), "the new configuration is in use"),
-        Err(error) => tracing::error!(
-            file.path = %path.display(),
-            error = format!("{error:#}"),
-            "the new configuration does not stand; the old one stays (see brama check)"
-        ),
+        Err(error) => tell_of_refused(path, &error),
+    }
+}
+
+/// Says what is wrong, each mistake with its place and remedy: whoever saved the file may see nothing but this log.
+fn tell_of_refused(path: &Path, error: &anyhow::Error) {
+    tracing::error!(
+        file.path = %path.display(),
+        error = format!("{error:#}"),
+        "the new configuration does not stand; the old one stays"
+    );
+    if let Some(LoadError::Invalid { problems, .. }) = error.downcast_ref() {
+        for problem in problems.iter().filter(|problem| problem.severity == Severity::Error) {
+            tracing::error!(
+                line = problem.line,
+                config.key = problem.key,
+                remedy = problem.remedy,
+                "in the new configuration: {}",
+                problem.what
+            );
+        }
     }
 }
