@@ -77,7 +77,13 @@ impl PostgresServer {
 
     /// Starts it again after [`kill`](Self::kill), on the same port with the same data.
     pub(crate) fn restart(&mut self) {
-        assert!(self.try_start(), "PostgreSQL does not start again: {}", self.log());
+        // It refuses while a process of the killed server is still on its way out.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.try_start() {
+            let log = self.log();
+            let lingering = log.contains("is still in use") || log.contains("lock file");
+            assert!(lingering && Instant::now() < deadline, "PostgreSQL does not start again: {log}");
+        }
     }
 
     /// `kill -9` of the whole server. Its other processes notice at once that the first is gone.
