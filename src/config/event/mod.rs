@@ -38,7 +38,7 @@ choice! {
 
 section! {
     /// Events: account, session and security events as CloudEvents, kept beside the sessions until every sink below has them.
-    /// Without a sink none are kept; the audit log ([telemetry]) is apart from this.
+    /// Without a sink none are kept; the audit log (section telemetry) is apart from this.
     pub struct Event {
         /// The most events that may wait for a sink that does not take them.
         max_count: u64 = 200_000,

@@ -20,8 +20,8 @@ macro_rules! script {
     };
 }
 
-/// Appends letters to their streams: `tell(k, a)` takes the streams from KEYS[k] on, one a letter, and five values a
-/// letter from ARGV[a] on. In the same script as the change they tell of, it is one step with it.
+/// Appends letters to their streams: `tell(k, a)` takes the streams from `KEYS[k]` on, one a letter, and five values a
+/// letter from `ARGV[a]` on. In the same script as the change they tell of, it is one step with it.
 const TELL: &str = "
         local function tell(k, a)
             while KEYS[k] do

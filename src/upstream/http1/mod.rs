@@ -10,7 +10,7 @@
 //!
 //! What others may rely on, beside the promises of [`upstream`](super):
 //!
-//! * An answer passes only if it has one reading (threats 3.6): anything else is a [`Violation`], and the connection goes.
+//! * An answer passes only if it has one reading (threats 3.6): anything else is a violation, and the connection goes.
 //! * An answer may begin, and end, before the request's body was sent whole (RFC 9112, 9.5).
 //! * At most `buffer_bytes` are read ahead of whoever takes the body.
 
