@@ -2,8 +2,8 @@
 //!
 //! # The life of a request
 //!
-//! Bytes come in through [`server`]: a listener per worker accepts, TLS ends, the strict reader refuses what two
-//! parsers could read in two ways. The [`gateway`] then takes the request through steps in one order that cannot
+//! Bytes come in through [`server`]: a listener per worker accepts, TLS ends, and what two parsers could read in two
+//! ways is refused. The [`gateway`] then takes the request through steps in one order that cannot
 //! change: who is the *peer* (after trusted forwarding), what is the *target* (canonical once, used by everyone),
 //! which *route*, which *session*, may it pass (the [`policy`] gives a permit or a denial), strip and *enrich* the
 //! headers, *forward* over the worker's own pool in [`upstream`]. Only a permit forwards.
@@ -20,6 +20,7 @@
 
 pub mod body;
 pub mod clock;
+mod http1;
 pub mod identity;
 pub mod secret;
 

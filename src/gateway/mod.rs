@@ -13,7 +13,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -167,7 +166,7 @@ impl Gate {
     async fn pass(
         self: &Arc<Self>,
         worker: &Worker,
-        request: Request<Incoming>,
+        request: Request<Body>,
         connection: &Rc<Connection>,
         seen: &mut Seen,
     ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
@@ -236,7 +235,7 @@ impl Gate {
         worker: &Worker,
         path: &str,
         parts: Parts,
-        body: Incoming,
+        body: Body,
         peer: &Peer,
         target: &Target,
     ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
@@ -391,7 +390,7 @@ impl Gate {
         permit: Permit,
         person: Option<Person>,
         mut parts: Parts,
-        body: Incoming,
+        body: Body,
         peer: &Peer,
         target: &Target,
         connection: &Rc<Connection>,
@@ -425,7 +424,7 @@ impl Gate {
         };
         // Kept for the error page: which language, page or JSON. A request's own future is not the place for more.
         let asked_by = rescue::Asker::of(&parts, route.intercept);
-        match worker.forwarder.forward(permit, Request::from_parts(parts, Body::Incoming(body)), passage).await {
+        match worker.forwarder.forward(permit, Request::from_parts(parts, body), passage).await {
             Ok(mut response) => {
                 // No app can sign people in or out here (threats 1.6).
                 self.cookies.guard(response.headers_mut());
@@ -452,7 +451,7 @@ fn affinity(live: &Live) -> u64 {
 }
 
 /// The body of a request for our own pages, when it is small and comes in time.
-async fn collect(method: &Method, body: Incoming) -> Option<Bytes> {
+async fn collect(method: &Method, body: Body) -> Option<Bytes> {
     if *method != Method::POST {
         return Some(Bytes::new());
     }

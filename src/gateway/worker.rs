@@ -10,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gate, Seen, Turned, control::Control, forward::Forwarder, rescue};
@@ -120,7 +119,7 @@ impl Worker {
         format!("{}-{number:x}", self.reference_prefix)
     }
 
-    async fn answer(self: Rc<Self>, request: Request<Incoming>, connection: Rc<Connection>) -> Response<Body> {
+    async fn answer(self: Rc<Self>, request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
         let begun = Instant::now();
         let gate = self.current.gate();
         let mut seen = Seen::default();
@@ -191,7 +190,7 @@ impl Worker {
 impl Handler for Worker {
     fn call(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<Body>,
         connection: Rc<Connection>,
     ) -> impl Future<Output = Response<Body>> + 'static {
         self.answer(request, connection)

@@ -2,9 +2,13 @@
 
 use std::{any::Any, cell::OnceCell, net::SocketAddr, sync::Arc};
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::Seat;
+use super::{
+    drain::Seat,
+    upgrade::{Upgrade, Upgraded, Upgrading},
+};
 
 /// A client's connection.
 ///
@@ -26,6 +30,8 @@ pub struct Connection {
     pub(super) shutdown: CancellationToken,
     /// What the handler keeps of it.
     pub(super) kept: OnceCell<Box<dyn Any>>,
+    /// What becomes of it if the request under way is answered with 101.
+    pub(super) upgrade: Upgrade,
     /// Given back on drop.
     pub(super) _seat: Option<Seat>,
 }
@@ -60,6 +66,7 @@ impl Connection {
             protocol,
             shutdown: CancellationToken::new(),
             kept: OnceCell::new(),
+            upgrade: Upgrade::default(),
             _seat: None,
         }
     }
@@ -73,6 +80,17 @@ impl Connection {
     /// something of another type is kept already.
     pub fn keep<T: 'static>(&self, make: impl FnOnce() -> T) -> Option<&T> {
         self.kept.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+
+    /// The connection after the 101 that answers the request under way, which asked for it; whoever takes it gets it once
+    /// the 101 was sent. `None` when nobody asked.
+    pub fn upgraded(&self) -> Option<oneshot::Receiver<Upgraded>> {
+        self.upgrade.take()
+    }
+
+    /// The request under way asks for an upgrade.
+    pub(super) fn offer_upgrade(&self) -> Upgrading {
+        self.upgrade.offer()
     }
 
     /// Resolves when the server stops; for tunnels, which would otherwise last until they are cut.

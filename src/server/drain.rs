@@ -69,7 +69,13 @@ impl Roster {
         }
     }
 
-    fn register(self: &Rc<Self>, waker: &Waker) -> Slot {
+    /// True once every connection was told to finish.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Wakes the task of `waker` when it is to finish, until the slot is dropped.
+    pub(crate) fn register(self: &Rc<Self>, waker: &Waker) -> Slot {
         let mut tasks = self.tasks.borrow_mut();
         let index = tasks.free.pop().unwrap_or(tasks.wakers.len());
         match tasks.wakers.get_mut(index) {
@@ -106,7 +112,7 @@ impl Drop for Seat {
 
 /// Where a task's waker is kept.
 #[derive(Debug)]
-struct Slot {
+pub(crate) struct Slot {
     roster: Rc<Roster>,
     index: usize,
 }

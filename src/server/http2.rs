@@ -18,11 +18,10 @@ use super::{
     flow::{Flow, Flowing},
     respond,
     stall::Stall,
-    strict::Violation,
     turn::Turn,
     worker::Worker,
 };
-use crate::{body::Body, config::listen::Limits};
+use crate::{body::Body, config::listen::Limits, http1::Violation};
 
 /// Streams the client reset before we looked at them, and streams we reset for its errors: a few are accidents, more
 /// are an attack (CVE-2023-44487, CVE-2025-8671).
@@ -142,7 +141,7 @@ async fn answer<H: Handler>(
         response.headers_mut().remove(header::CONNECTION);
         return response;
     }
-    let response = respond::ask(Rc::clone(&worker.handler), request, connection).await;
+    let response = respond::ask(Rc::clone(&worker.handler), request.map(Body::Incoming), connection).await;
     // RFC 9113 §8.6: HTTP/2 has no 101.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tracing::error!("a handler switched protocols on HTTP/2");

@@ -1,12 +1,12 @@
-//! Bytes in: listeners, TLS, the strict reader, HTTP/1 and HTTP/2, and an orderly end.
+//! Bytes in: listeners, TLS, HTTP/1 read strictly, HTTP/2, and an orderly end.
 //!
 //! One operating system thread is a *worker*: a single-threaded runtime with its own listener on every TCP address
 //! (`SO_REUSEPORT`; the kernel spreads connections), so that a request never crosses threads and the [`Handler`] may
-//! hold `Rc`s. A connection's way: accept → admission (counts) → PROXY header → TLS → HTTP/2 or, through the strict
-//! reader, HTTP/1 → the handler. Every stage is a task of exactly its own size: what waits idle is small.
+//! hold `Rc`s. A connection's way: accept → admission (counts) → PROXY header → TLS → HTTP/1 or HTTP/2 →
+//! the handler. Every stage is a task of exactly its own size: what waits idle is small.
 //!
 //! What others may rely on:
-//! - A request that reaches the handler has one reading (see `strict`), a head within the limits, and over HTTP/2 one
+//! - A request that reaches the handler has one reading (see [`http1`](crate::http1)), a head within the limits, and over HTTP/2 one
 //!   host. CONNECT never arrives.
 //! - A panic in the handler is that request's 500. A panic in a body it returned costs that connection, and its
 //!   answer stays visibly incomplete.
@@ -30,13 +30,13 @@ mod listener;
 mod proxy_protocol;
 mod respond;
 mod stall;
-pub(crate) mod strict;
 mod tls;
 mod turn;
+mod upgrade;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     future::Future,
@@ -47,7 +47,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +54,7 @@ pub use connection::{Connection, Protocol, TlsInfo};
 pub use drain::Drained;
 pub use listener::BindError;
 pub use tls::CertificateError;
+pub use upgrade::Upgraded;
 
 use crate::{
     body::Body,
@@ -65,11 +65,12 @@ use crate::{
 pub trait Handler: 'static {
     /// Answers `request`, which came over `connection`.
     ///
-    /// The answer to an upgrade may be 101 only when the request asked for one and has no body. Dropping the future
+    /// The answer to an upgrade may be 101 only when the request asked for one and has no body;
+    /// [`Connection::upgraded`] is the connection after it. Dropping the future
     /// means the client has gone (HTTP/1: its connection closed; HTTP/2: the stream was reset).
     fn call(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<Body>,
         connection: Rc<Connection>,
     ) -> impl Future<Output = Response<Body>> + 'static;
 }

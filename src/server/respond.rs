@@ -4,15 +4,14 @@ use std::{panic::AssertUnwindSafe, rc::Rc};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 
-use super::{Connection, Handler, strict::Violation};
-use crate::body::Body;
+use super::{Connection, Handler};
+use crate::{body::Body, http1::Violation};
 
 /// Asks the handler. A panic in it is this request's 500.
 pub(super) async fn ask<H: Handler>(
     handler: Rc<H>,
-    request: Request<Incoming>,
+    request: Request<Body>,
     connection: Rc<Connection>,
 ) -> Response<Body> {
     // Unwind safe: the handler's state is behind its own cells, as after any early return.

@@ -26,6 +26,7 @@ use super::{
     http1, http2,
     listener::{Door, DoorSpec},
     proxy_protocol,
+    upgrade::Upgrade,
 };
 use crate::config::listen::Limits;
 
@@ -59,6 +60,25 @@ pub(super) struct Worker<H> {
 }
 
 impl<H> Worker<H> {
+    fn new(handler: Rc<H>, limits: &Limits, admission: Arc<Admission>, signals: Signals) -> Self {
+        Self {
+            handler,
+            http1: http1::Settings::new(limits),
+            http2: http2::Settings::new(limits),
+            roster: Rc::default(),
+            admission,
+            handshake_timeout: limits.handshake_timeout,
+            signals,
+            crowded: Cell::new(None),
+        }
+    }
+
+    /// One that belongs to no server.
+    #[cfg(test)]
+    pub(super) fn for_test(handler: Rc<H>, limits: &Limits) -> Self {
+        Self::new(handler, limits, Admission::new(limits), Signals::default())
+    }
+
     /// Says it, but not with every connection of somebody who opens them by the thousand.
     fn tell_of_crowd(&self, address: SocketAddr) {
         if self.crowded.get().is_none_or(|last| last.elapsed() > CROWD_INTERVAL) {
@@ -81,18 +101,9 @@ pub(super) fn run<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, 
 }
 
 async fn work<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, ready: impl FnOnce() -> bool) -> usize {
-    let roster = Rc::new(Roster::default());
     let Plan { number, doors, limits, admission, signals } = plan;
-    let worker = Rc::new(Worker {
-        handler: factory(number),
-        http1: http1::Settings::new(&limits),
-        http2: http2::Settings::new(&limits),
-        roster: Rc::clone(&roster),
-        admission,
-        handshake_timeout: limits.handshake_timeout,
-        signals: signals.clone(),
-        crowded: Cell::new(None),
-    });
+    let worker = Rc::new(Worker::new(factory(number), &limits, admission, signals.clone()));
+    let roster = Rc::clone(&worker.roster);
     let accepting: Vec<_> = match doors.into_iter().map(|door| open(door, &worker)).collect() {
         Ok(accepting) => accepting,
         Err(error) => {
@@ -114,6 +125,14 @@ async fn work<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, read
     };
     futures_util::future::select(std::pin::pin!(ended), std::pin::pin!(signals.stop.cancelled())).await;
     roster.open()
+}
+
+/// Serves what `listener` accepts with `handler`, in the current `LocalSet` and under default limits.
+#[cfg(test)]
+pub(crate) async fn accept<H: Handler>(listener: TcpListener, handler: Rc<H>) {
+    let worker = Rc::new(Worker::for_test(handler, &Limits::default()));
+    let spec = DoorSpec { name: "test".into(), tls: None, proxies: Vec::new(), h2c: true };
+    accept_tcp(listener, Entrance { spec: Arc::new(spec), worker }).await;
 }
 
 /// Begins to accept at `door`.
@@ -305,6 +324,7 @@ impl<H: Handler> Entrance<H> {
             protocol,
             shutdown: self.worker.signals.drain.clone(),
             kept: OnceCell::new(),
+            upgrade: Upgrade::default(),
             _seat: Some(arrival.seat),
         })
     }

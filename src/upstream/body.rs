@@ -12,13 +12,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    Upstream,
-    http1::{Exchange, Switched},
-    pool::Shelf,
-    stall::Stall,
+use super::{Upstream, http1::Exchange, pool::Shelf, stall::Stall, stream::Stream};
+use crate::{
+    body::{Body, BodyError},
+    http1::Switched,
 };
-use crate::body::{Body, BodyError};
 
 /// The body of a response as it comes from the app.
 ///
@@ -115,7 +113,7 @@ impl ResponseBody {
     }
 
     /// The stream behind a 101. Until the second value is dropped, the tunnel counts as a request under way.
-    pub(crate) fn into_switched(self) -> Option<(Switched, impl Drop + use<>)> {
+    pub(crate) fn into_switched(self) -> Option<(Switched<Stream>, impl Drop + use<>)> {
         match self.source {
             Source::Single(exchange) => Some((exchange.into_switched(), UnderWay(self.lease))),
             Source::Multiplexed(_) | Source::Ended => None,

@@ -47,7 +47,7 @@ mod target;
 pub(crate) mod tests;
 mod tls;
 
-pub(crate) use self::{body::ReadyBody, http1::Switched, stall::Stall};
+pub(crate) use self::{body::ReadyBody, stall::Stall, stream::Stream};
 pub use self::{
     body::ResponseBody,
     error::{Side, UpstreamError},

@@ -14,14 +14,14 @@ use tokio_rustls::client::TlsStream;
 
 /// A plain socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// A connection to a target, whatever it runs over.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// Bare.
     Plain(Socket),
     /// Boxed: TLS state is ten times the size of a socket.

@@ -100,7 +100,7 @@ pub struct Passage<'a> {
 pub struct Keep {
     /// Its entry among the open streams.
     pub stream: Option<Arc<OpenStream>>,
-    /// The client's connection, for a tunnel: it counts as open until then, and tells when the server closes.
+    /// The client's connection, for a tunnel: it becomes one, counts as open until it ends, and tells when the server closes.
     pub connection: Option<Rc<Connection>>,
 }
 

@@ -8,13 +8,18 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames};
-use crate::upstream::{Stall, Switched};
+use crate::{
+    http1::Switched,
+    server::Upgraded,
+    upstream::{Stall, Stream},
+};
 
 /// Copies with 64 KB at a time: 16 KB messages cost half of what smaller buffers make of them. A buffer exists only while
 /// data flows, so a silent WebSocket holds none.
@@ -23,10 +28,15 @@ const BUFFER: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs until either side ends, nothing came for `idle` (zero: however long), or `cancel` fires.
-pub(super) async fn run(downstream: OnUpgrade, upstream: Switched, idle: Duration, cancel: CancellationToken) {
+pub(super) async fn run(
+    downstream: oneshot::Receiver<Upgraded>,
+    upstream: Switched<Stream>,
+    idle: Duration,
+    cancel: CancellationToken,
+) {
     // A client that failed to switch is gone, and the app's side is closed by that.
     let Some(Ok(downstream)) = cancel.run_until_cancelled(downstream).await else { return };
-    let mut tunnel = Tunnel::new(TokioIo::new(downstream), upstream, idle);
+    let mut tunnel = Tunnel::new(downstream, upstream, idle);
     match cancel.run_until_cancelled(std::future::poll_fn(|cx| tunnel.poll(cx))).await {
         Some(outcome) => tracing::debug!(clean = outcome.is_ok(), "websocket ended"),
         None => {

@@ -31,8 +31,8 @@ pub(super) async fn forward(
     }
     let accept =
         Accept::expected(request.method(), request.version(), request.headers()).map_err(ForwardError::BadUpgrade)?;
-    let mut request = request;
-    let downstream = hyper::upgrade::on(&mut request);
+    let downstream = passage.keep.connection.as_ref().and_then(|connection| connection.upgraded());
+    let downstream = downstream.ok_or(ForwardError::BadUpgrade("this connection cannot become a WebSocket"))?;
     let options = SendOptions {
         lines: passage.lines,
         affinity: passage.affinity,

@@ -18,11 +18,13 @@ use std::{
 use futures_util::StreamExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
+};
 
-use super::{Connection, Handler, Server};
+pub(crate) use super::worker::accept;
+use super::{Connection, Handler, Server, Upgraded};
 use crate::{
     body::Body,
     config::listen::{Address, Limits, Listen},
@@ -32,7 +34,7 @@ use crate::{
 struct TestHandler;
 
 impl Handler for TestHandler {
-    async fn call(self: Rc<Self>, mut request: Request<Incoming>, connection: Rc<Connection>) -> Response<Body> {
+    async fn call(self: Rc<Self>, request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
         match request.uri().path() {
             "/panic" => panic!("as asked"),
             "/slow" => tokio::time::sleep(Duration::from_millis(400)).await,
@@ -40,7 +42,7 @@ impl Handler for TestHandler {
             "/who" => return Response::new(Body::full(format!("{connection:?}"))),
             "/ignore" => return Response::new(Body::full("ignored")),
             "/big" => return Response::new(big()),
-            "/tunnel" => return tunnel(hyper::upgrade::on(&mut request), connection),
+            "/tunnel" => return tunnel(connection.upgraded().unwrap(), connection),
             "/lie" => return switching(),
             _ => {}
         }
@@ -72,9 +74,9 @@ fn switching() -> Response<Body> {
 }
 
 /// Echoes until the server stops.
-fn tunnel(upgrade: OnUpgrade, connection: Rc<Connection>) -> Response<Body> {
+fn tunnel(upgrade: oneshot::Receiver<Upgraded>, connection: Rc<Connection>) -> Response<Body> {
     tokio::task::spawn_local(async move {
-        let mut io = TokioIo::new(upgrade.await.unwrap());
+        let mut io = upgrade.await.unwrap();
         let mut stopping = std::pin::pin!(connection.shutdown());
         let mut buf = [0; 1024];
         loop {

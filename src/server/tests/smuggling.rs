@@ -1,6 +1,7 @@
 //! Every evil request, to its answer on the wire.
 
-use super::{super::strict::cases, *};
+use super::*;
+use crate::http1::cases;
 
 fn start_small() -> (Server, SocketAddr) {
     let limits = Limits {
@@ -62,12 +63,4 @@ fn a_refusal_waits_for_a_slow_answer_before_it() {
     let (_server, address) = start_small();
     let heard = Client::new(address).say(get("/slow")).say("GET / HTTP/1.1\nHost: a\r\n\r\n").hear_all();
     assert_eq!(statuses(&heard), [200, 400], "{heard}");
-}
-
-#[test]
-fn the_stand_in_is_nothing_when_a_client_sends_it() {
-    let (_server, address) = start_small();
-    let stream = "REFUSED / HTTP/1.1\r\nHost: -\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let heard = Client::new(address).say(stream).hear_all();
-    assert_eq!(statuses(&heard), [200, 200], "{heard}");
 }

@@ -1,9 +1,9 @@
 //! Reading the head of an answer. Pure: bytes in, a response without its body out.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header::CONNECTION, response};
+use http::{StatusCode, Version, header::CONNECTION, response};
 
-use crate::server::strict::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, trim};
+use crate::http1::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, field, head_end, next_line};
 
 /// Fields of an answer we take; as many as of a request.
 const FIELDS: usize = 100;
@@ -60,10 +60,8 @@ impl HeadReader {
         if !expected.starts_with(start) {
             return Err(Violation::StartLine);
         }
-        let from = self.searched.saturating_sub(3);
-        let found = memchr::memmem::find(received.get(from..).unwrap_or_default(), b"\r\n\r\n");
-        self.searched = if found.is_some() { 0 } else { received.len() };
-        let length = found.map(|at| from + at + 4);
+        let length = head_end(received, self.searched);
+        self.searched = if length.is_some() { 0 } else { received.len() };
         if length.unwrap_or(received.len()) > self.limits.bytes {
             return Err(Violation::HeadTooLarge);
         }
@@ -94,28 +92,6 @@ fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response
     Ok((parts, rules.end(asked)?))
 }
 
-/// Takes a line off the front.
-fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Violation> {
-    let newline = memchr::memchr(b'\n', rest).ok_or(Violation::StartLine)?;
-    let (line, after) = rest.split_at_checked(newline + 1).ok_or(Violation::StartLine)?;
-    *rest = after;
-    line.strip_suffix(b"\r\n").ok_or(Violation::BareLf)
-}
-
-/// The name and value of a line of `head`. That a name is a token and a value has no controls is what their types hold
-/// (RFC 9110, 5.1 and 5.5).
-fn field(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), Violation> {
-    if matches!(line, [b' ' | b'\t', ..]) {
-        return Err(Violation::Folded);
-    }
-    let colon = memchr::memchr(b':', line).ok_or(Violation::FieldName)?;
-    let (name, value) = line.split_at_checked(colon).ok_or(Violation::FieldName)?;
-    let name = HeaderName::from_bytes(name).map_err(|_| Violation::FieldName)?;
-    let value = trim(value.get(1..).unwrap_or_default());
-    let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(|_| Violation::Control)?;
-    Ok((name, value))
-}
-
 /// RFC 9112, 9.3: unless it says otherwise, in HTTP/1.1. What is read until the end ends the connection by itself. An
 /// HTTP/1.0 app that would keep it is not worth a second reading of `Connection`.
 fn keeps_alive(head: &response::Parts, framing: BodyFraming) -> bool {
@@ -127,18 +103,6 @@ fn keeps_alive(head: &response::Parts, framing: BodyFraming) -> bool {
     head.version == Version::HTTP_11
         && !matches!(framing, BodyFraming::UntilClose | BodyFraming::Upgrade)
         && !says_close()
-}
-
-/// Reads the trailer section of a chunked body, which the decoder has passed.
-pub(super) fn trailers(section: &[u8]) -> Result<HeaderMap, Violation> {
-    let section = Bytes::copy_from_slice(section);
-    let mut rest: &[u8] = &section;
-    let mut trailers = HeaderMap::new();
-    while !rest.is_empty() {
-        let (name, value) = field(next_line(&mut rest)?, &section)?;
-        trailers.append(name, value);
-    }
-    Ok(trailers)
 }
 
 #[cfg(test)]

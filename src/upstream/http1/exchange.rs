@@ -13,16 +13,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
     answer::{Head, HeadReader},
-    decode::{Decoder, Piece},
-    encode::{self, Framing},
+    encode,
     idle::Connection,
-    switched::Switched,
     wire::Wire,
 };
 use crate::{
     body::{Body, BodyError},
-    server::strict::{BodyFraming, Violation},
-    upstream::{error::UpstreamError, lines::Lines},
+    http1::{BodyFraming, Decoder, Piece, Sending, Switched, Violation},
+    upstream::{error::UpstreamError, lines::Lines, stream::Stream},
 };
 
 /// An exchange whose answer's head has come. Dropping it closes the connection, whatever is under way.
@@ -38,7 +36,7 @@ pub(in crate::upstream) struct Exchange {
 #[derive(Debug)]
 struct Upload {
     body: Body,
-    framing: Framing,
+    sending: Sending,
     /// Nothing was taken out of it yet.
     untouched: bool,
 }
@@ -82,11 +80,11 @@ pub(in crate::upstream) async fn send(
     lines: [&Lines; 2],
 ) -> Result<Answered, Failure> {
     let (parts, body) = request.into_parts();
-    let framing = Framing::of(&body);
+    let sending = Sending::of(&body);
     let mut reader = HeadReader::new(parts.method == http::Method::HEAD, connection.buffer_bytes);
     let mut wire = Wire::new(connection);
-    encode::head(&parts, lines, framing, wire.outgoing());
-    let upload = (framing != Framing::None).then_some(Upload { body, framing, untouched: true });
+    encode::head(&parts, lines, sending, wire.lines());
+    let upload = (sending != Sending::Nothing).then_some(Upload { body, sending, untouched: true });
     let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
     match poll_fn(|cx| exchange.poll_head(cx, &mut reader)).await {
         Ok(head) => {
@@ -108,7 +106,7 @@ impl Exchange {
             if ready!(self.wire.poll_receive(cx)).map_err(Broken::Io)? == 0 {
                 return Poll::Ready(Err(Broken::Io(self.wire.why_closed())));
             }
-            if let Some(head) = reader.read(&mut self.wire.received).map_err(Broken::Answer)? {
+            if let Some(head) = reader.read(&mut self.wire.inflow.received).map_err(Broken::Answer)? {
                 return Poll::Ready(Ok(head));
             }
         }
@@ -142,9 +140,8 @@ impl Exchange {
                     && !data.is_empty()
                 {
                     upload.untouched = false;
-                    upload.framing = upload.framing.less(data.len()).map_err(Broken::Body)?;
-                    let behind = upload.framing.around(&data, self.wire.outgoing());
-                    self.wire.put(data, behind);
+                    upload.sending = upload.sending.less(data.len()).map_err(Broken::Body)?;
+                    self.wire.put(data, upload.sending);
                 }
                 if !upload.body.is_end_stream() {
                     return Ok(false);
@@ -152,11 +149,9 @@ impl Exchange {
             }
             Poll::Ready(None) => {}
         }
-        let framing = upload.framing;
-        if matches!(framing, Framing::Length(left) if left > 0) {
-            return Err(Broken::Body(BodyError::Other("it is shorter than it said".into())));
-        }
-        self.wire.put_end(framing);
+        let sending = upload.sending;
+        sending.ends().map_err(Broken::Body)?;
+        self.wire.put_end(sending);
         self.upload = None;
         Ok(false)
     }
@@ -186,7 +181,7 @@ impl Exchange {
     }
 
     /// The bare stream after a 101, with what was received behind its head.
-    pub(in crate::upstream) fn into_switched(self) -> Switched {
+    pub(in crate::upstream) fn into_switched(self) -> Switched<Stream> {
         self.wire.into_switched()
     }
 
@@ -195,7 +190,7 @@ impl Exchange {
             self.poll_upload(cx)?;
         }
         loop {
-            match self.decoder.next(&mut self.wire.received).map_err(Broken::Answer)? {
+            match self.decoder.next(&mut self.wire.inflow.received).map_err(Broken::Answer)? {
                 Piece::Wait => {}
                 piece => return Poll::Ready(Ok(piece)),
             }

@@ -2,10 +2,10 @@
 //!
 //! A client library has a task per connection and channels between it and whoever asks. A proxy needs neither: the task
 //! that has the request may as well write it and read the answer. That saves two task switches, three channels and a copy
-//! of the fields a request, and puts the strict reader of `server::strict` in the one place where answers are read.
+//! of the fields a request, and puts the strict rules of [`http1`](crate::http1) in the one place where answers are read.
 //!
 //! One [`Connection`] carries one exchange at a time ([`exchange`]): it writes what [`encode`] makes of the request and
-//! reads the answer by [`answer`] (its head) and [`decode`] (its body), all three pure. Nothing runs while a connection
+//! reads the answer by [`answer`] (its head) and the decoder both sides share (its body), all three pure. Nothing runs while a connection
 //! lies idle; whether its peer has closed it is looked at when it is taken up again, which costs no system call.
 //!
 //! What others may rely on, beside the promises of [`upstream`](super):
@@ -15,14 +15,11 @@
 //! * At most `buffer_bytes` are read ahead of whoever takes the body.
 
 mod answer;
-mod decode;
 mod encode;
 mod exchange;
 mod idle;
-mod switched;
 mod wire;
 
-pub(crate) use self::switched::Switched;
 pub(super) use self::{
     exchange::{Exchange, Failure, send},
     idle::Connection,

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody, combinators::BoxBody};
-use hyper::client::conn::http2;
+use hyper::{body::Incoming, client::conn::http2, server::conn, service::service_fn};
 
 use super::*;
 

@@ -3,8 +3,7 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, server::conn, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -16,6 +15,7 @@ use crate::{
     body::Body,
     config::upstream as config,
     policy::Permit,
+    server::{self, Connection, Handler},
     upstream::{
         Lines, Pool, Upstream,
         tests::{
@@ -60,30 +60,17 @@ impl Gate {
         let served = Served { forwarder: Forwarder::new(Pool::new()), upstream: upstream(&[target], change), settings };
         let gate =
             Self { address: listener.local_addr().unwrap(), cancel: CancellationToken::new(), served: Rc::new(served) };
-        tokio::task::spawn_local(gate.clone().listen(listener));
+        tokio::task::spawn_local(server::tests::accept(listener, Rc::new(gate.clone())));
         gate
     }
 
-    async fn listen(self, listener: TcpListener) {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::task::spawn_local(self.clone().serve(stream));
-        }
+    async fn dial(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
     }
+}
 
-    async fn serve(self, stream: TcpStream) {
-        let mut preface = [0; 3];
-        let h2 = matches!(stream.peek(&mut preface).await, Ok(3)) && &preface == b"PRI";
-        let io = TokioIo::new(stream);
-        let service = service_fn(move |request| self.clone().answer(request));
-        let _ = match h2 {
-            true => conn::http2::Builder::new(Local).timer(TokioTimer::new()).serve_connection(io, service).await,
-            false => conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await,
-        };
-    }
-
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
-        let mut request = request.map(Body::Incoming);
+impl Handler for Gate {
+    async fn call(self: Rc<Self>, mut request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
         let hop = strip_hop_by_hop(request.headers_mut());
         let Served { forwarder, upstream, settings } = &*self.served;
         let passage = Passage {
@@ -93,29 +80,16 @@ impl Gate {
             lines: [Lines::NONE; 2],
             affinity: None,
             cancel: &self.cancel,
-            keep: super::Keep::default(),
+            keep: super::Keep { stream: None, connection: Some(connection) },
         };
         let answer = forwarder.forward(Permit::for_test(), request, passage).await;
-        Ok(answer.unwrap_or_else(|error| {
+        answer.unwrap_or_else(|error| {
             let status = match error {
                 ForwardError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::BAD_GATEWAY,
             };
             Response::builder().status(status).header("x-reason", error.reason()).body(Body::Empty).unwrap()
-        }))
-    }
-
-    async fn dial(&self) -> Client {
-        Client(TcpStream::connect(self.address).await.unwrap())
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move { drop(future.await) });
+        })
     }
 }
 

@@ -71,7 +71,7 @@ impl Head {
     }
 
     /// Reads `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
-    pub(super) fn request_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
+    pub(crate) fn request_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
         let (method, rest) = line.split_at_checked(bytes::token_length(line)).ok_or(Violation::StartLine)?;
         let rest = rest.strip_prefix(b" ").filter(|_| !method.is_empty()).ok_or(Violation::StartLine)?;
         let space = memchr::memchr(b' ', rest).ok_or(Violation::StartLine)?;

@@ -6,7 +6,7 @@ use super::{bytes, violation::Violation};
 const SIZE_DIGITS: u8 = 16;
 /// Bytes of chunk extensions in one body. Nothing we know sends any; they are dropped, not forwarded.
 const EXTENSION_BYTES: u16 = 4096;
-/// Bytes of the trailer section. Below hyper's own limit of 16 KiB, so that ours is the one that answers.
+/// Bytes of the trailer section. Nothing we know sends more.
 const TRAILER_BYTES: u16 = 8192;
 
 /// Where in a chunked body we stand.
@@ -53,6 +53,7 @@ impl Chunked {
         Self { at: At::Size { value: 0, digits: 0 }, extension: 0, trailer: 0 }
     }
 
+    #[cfg(test)]
     /// Reads on. `Ok` tells how many bytes were taken and whether the body has ended with them; the error, how many
     /// were good before the bad one.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), (usize, Violation)> {
@@ -118,7 +119,7 @@ impl Chunked {
     fn step(&mut self, byte: u8) -> Result<At, Violation> {
         match (self.at, byte) {
             (At::Size { value, digits }, _) => self.size(value, digits, byte),
-            // Strict inside: no controls, hence no line end but CRLF, which is also how hyper finds the end.
+            // Strict inside: no controls, hence no line end but CRLF, as everywhere.
             (At::Extension { size }, b'\r') => Ok(At::SizeLf { size }),
             (At::Extension { size }, _) => {
                 self.extension += 1;

@@ -9,22 +9,21 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::upstream::stream::Stream;
-
 /// The stream after a 101, beginning with what came together with its head.
 #[derive(Debug)]
-pub(crate) struct Switched {
+pub(crate) struct Switched<IO> {
     first: Bytes,
-    stream: Stream,
+    stream: IO,
 }
 
-impl Switched {
-    pub(super) fn new(stream: Stream, first: Bytes) -> Self {
+impl<IO> Switched<IO> {
+    /// `stream`, of which `first` was read already.
+    pub(crate) fn new(stream: IO, first: Bytes) -> Self {
         Self { first, stream }
     }
 }
 
-impl AsyncRead for Switched {
+impl<IO: AsyncRead + Unpin> AsyncRead for Switched<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -35,7 +34,7 @@ impl AsyncRead for Switched {
     }
 }
 
-impl AsyncWrite for Switched {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Switched<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

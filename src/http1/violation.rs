@@ -4,11 +4,10 @@ use http::StatusCode;
 
 /// What two parsers could have read in two ways, or what is more than we take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[repr(u8)]
 pub(crate) enum Violation {
     /// RFC 9112 §2.2: a lone LF may be taken for a line end or not.
     #[error("a line ends in LF without CR")]
-    BareLf = 1,
+    BareLf,
     /// RFC 9112 §2.2, RFC 9110 §5.5: CR, NUL and other controls mean different things to different readers.
     #[error("a control character stands in the head")]
     Control,
@@ -63,33 +62,6 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// All of them, in the order of their numbers.
-    const ALL: [Self; 18] = [
-        Self::BareLf,
-        Self::Control,
-        Self::StartLine,
-        Self::Version,
-        Self::Target,
-        Self::FieldName,
-        Self::Folded,
-        Self::TransferEncoding,
-        Self::TwoLengths,
-        Self::ContentLength,
-        Self::Host,
-        Self::Chunk,
-        Self::Trailer,
-        Self::HeadTooLarge,
-        Self::TargetTooLong,
-        Self::HeadTooSlow,
-        Self::BodyTooSlow,
-        Self::TooManyInterim,
-    ];
-
-    /// The one with this number; how it travels in an atomic.
-    pub(super) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number.checked_sub(1)?)).copied()
-    }
-
     /// The status a client is told.
     pub(crate) fn status(self) -> StatusCode {
         match self {
@@ -99,19 +71,5 @@ impl Violation {
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_lead_back() {
-        for violation in Violation::ALL {
-            assert_eq!(Violation::from_number(violation as u8), Some(violation));
-        }
-        assert_eq!(Violation::from_number(0), None);
-        assert_eq!(Violation::from_number(19), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Two readers, one reading: whatever the strict reader passes, hyper and a third, naive reader take for the same
-//! requests with the same bodies.
+//! Three readers, one reading: what the server takes for requests, hyper (a lenient reader) and a third, naive one take for
+//! the same requests with the same bodies, as far as the rules let the bytes pass.
 
 use std::{
     cell::RefCell,
@@ -10,21 +10,25 @@ use std::{
     rc::Rc,
     sync::{Arc, Mutex},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::service::service_fn;
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::LocalSet,
+};
 
-use super::*;
-use crate::body::Body;
+use crate::{
+    body::Body,
+    config::listen::Limits,
+    http1::{Framing, HeadLimits, Violation, cases},
+    server::{Connection, Handler, Protocol, worker::Worker},
+};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 50, target: 2048 };
-const TIMEOUTS: Timeouts =
-    Timeouts { head: Duration::from_secs(5), body: Duration::from_secs(5), write: Duration::from_secs(5) };
 
 /// A request: method, target, body.
 type Seen = (String, String, Vec<u8>);
@@ -61,37 +65,62 @@ impl AsyncWrite for Pieces {
     }
 }
 
-/// What hyper sees over the strict reader, and what it answers.
-fn through_hyper(pieces: &[Vec<u8>]) -> (Vec<Seen>, String) {
+/// The requests a reader found.
+type Notes = Rc<RefCell<Vec<Seen>>>;
+
+async fn note(notes: Notes, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if let Ok(body) = body.collect().await {
+        let body = body.to_bytes().to_vec();
+        notes.borrow_mut().push((head.method.to_string(), head.uri.to_string(), body));
+    }
+    Response::new(Body::Empty)
+}
+
+struct Noting(Notes);
+
+impl Handler for Noting {
+    async fn call(self: Rc<Self>, request: Request<Body>, _: Rc<Connection>) -> Response<Body> {
+        note(Rc::clone(&self.0), request).await
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, future)
+}
+
+/// What the server sees, and what it answers.
+fn through_server(pieces: &[Vec<u8>]) -> (Vec<Seen>, String) {
     let answers = Arc::new(Mutex::new(Vec::new()));
     let io = Pieces { pieces: pieces.iter().cloned().collect(), answers: Arc::clone(&answers) };
-    let (io, verdict) = Strict::new(io, Vec::new(), LIMITS, TIMEOUTS);
-    let seen = Rc::new(RefCell::new(Vec::new()));
-    let noting = Rc::clone(&seen);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (verdict, seen) = (Arc::clone(&verdict), Rc::clone(&noting));
-        async move {
-            if let Some(violation) = verdict.refusal(&request) {
-                return Ok::<_, Infallible>(crate::server::respond::refuse(violation));
-            }
-            let (head, body) = request.into_parts();
-            if let Ok(body) = body.collect().await {
-                let body = body.to_bytes().to_vec();
-                seen.borrow_mut().push((head.method.to_string(), head.uri.to_string(), body));
-            }
-            verdict.decide_upgrade(false);
-            Ok(Response::new(Body::Empty))
-        }
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        // Half closed: all the bytes are there from the start, and so is the end.
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        let http = builder.half_close(true).serve_connection(hyper_util::rt::TokioIo::new(io), service).with_upgrades();
-        http.await.ok();
-    });
+    let notes = Notes::default();
+    let limits = Limits {
+        head_bytes: LIMITS.bytes,
+        head_fields: LIMITS.fields,
+        target_bytes: LIMITS.target,
+        ..Limits::default()
+    };
+    let worker = Rc::new(Worker::for_test(Rc::new(Noting(Rc::clone(&notes))), &limits));
+    block_on(super::serve(io, Vec::new(), Rc::new(Connection::detached(None, Protocol::H1)), worker));
     let answers = String::from_utf8_lossy(&answers.lock().unwrap()).into_owned();
-    (seen.take(), answers)
+    (notes.take(), answers)
+}
+
+/// What hyper sees of bytes that may pass.
+fn through_hyper(passed: Vec<u8>) -> Vec<Seen> {
+    let io = Pieces { pieces: [passed].into(), answers: Arc::default() };
+    let notes = Notes::default();
+    let noting = Rc::clone(&notes);
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let answer = note(Rc::clone(&noting), request.map(Body::Incoming));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    // Half closed: all the bytes are there from the start, and so is the end.
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    let http = builder.half_close(true).serve_connection(hyper_util::rt::TokioIo::new(io), service);
+    block_on(http).ok();
+    notes.take()
 }
 
 /// What the machine alone lets pass of the whole stream.
@@ -137,7 +166,7 @@ fn naive(mut bytes: &[u8]) -> Vec<Seen> {
             (bytes.len() >= length).then(|| bytes.split_off(..length).unwrap().to_vec())
         };
         let Some(body) = body else { break };
-        // hyper refuses by itself what is no URI.
+        // What is no URI is refused.
         let Ok(uri) = start[1].parse::<http::Uri>() else { break };
         seen.push((start[0].to_owned(), uri.to_string(), body));
         let connection = field("connection").unwrap_or_default();
@@ -288,14 +317,15 @@ proptest! {
     ) {
         let (passed, violation) = passed(&stream);
         let expected = naive(&passed);
-        let (seen, answers) = through_hyper(&split(&stream, &cuts));
+        let (seen, answers) = through_server(&split(&stream, &cuts));
         prop_assert_eq!(&seen, &expected, "violation {:?}, answers {:?}", violation, answers);
+        prop_assert_eq!(through_hyper(passed), expected, "hyper, violation {:?}", violation);
     }
 
     #[test]
     fn noise_never_panics_and_never_passes_unread(noise in prop::collection::vec(any::<u8>(), 0..300)) {
         let (passed, _) = passed(&noise);
-        prop_assert_eq!(through_hyper(&[noise]).0, naive(&passed));
+        prop_assert_eq!(through_server(&[noise]).0, naive(&passed));
     }
 }
 
@@ -308,7 +338,7 @@ fn good_and_evil_cases_read_the_same_at_every_split() {
         let stream = stream.as_bytes();
         let expected = naive(&passed(stream).0);
         for at in 1..stream.len() {
-            let (seen, answers) = through_hyper(&[stream[..at].to_vec(), stream[at..].to_vec()]);
+            let (seen, answers) = through_server(&[stream[..at].to_vec(), stream[at..].to_vec()]);
             assert_eq!(seen, expected, "{:?} split at {at}: {answers}", String::from_utf8_lossy(stream));
         }
     }

@@ -1,14 +1,13 @@
-//! The body of an answer out of the bytes on the wire. Pure.
+//! A body out of the bytes on the wire. Pure.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::answer;
-use crate::server::strict::{BodyFraming, ChunkPart, Chunked, Violation};
+use super::{BodyFraming, ChunkPart, Chunked, Violation, fields};
 
 /// Where in the body we stand.
 #[derive(Debug)]
-pub(super) enum Decoder {
+pub(crate) enum Decoder {
     /// So many bytes are still to come.
     Length(u64),
     /// Chunks, and the bytes of the trailer section so far.
@@ -21,7 +20,7 @@ pub(super) enum Decoder {
 
 /// What was found.
 #[derive(Debug, PartialEq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Some of the body.
     Data(Bytes),
     /// The trailers after it.
@@ -34,7 +33,7 @@ pub(super) enum Piece {
 
 impl Decoder {
     /// For the body that `framing` announces.
-    pub(super) fn new(framing: BodyFraming) -> Self {
+    pub(crate) fn new(framing: BodyFraming) -> Self {
         match framing {
             BodyFraming::Length(length) => Self::Length(length),
             BodyFraming::Chunked => Self::Chunked(Box::new((Chunked::new(), BytesMut::new()))),
@@ -44,12 +43,12 @@ impl Decoder {
     }
 
     /// True once the end was found.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self, Self::Ended)
     }
 
     /// How many bytes are still to come, where that is known.
-    pub(super) fn left(&self) -> Option<u64> {
+    pub(crate) fn left(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),
             Self::Ended => Some(0),
@@ -58,7 +57,7 @@ impl Decoder {
     }
 
     /// The next piece of what was received.
-    pub(super) fn next(&mut self, received: &mut BytesMut) -> Result<Piece, Violation> {
+    pub(crate) fn next(&mut self, received: &mut BytesMut) -> Result<Piece, Violation> {
         match self {
             Self::Ended => Ok(Piece::End),
             _ if received.is_empty() => Ok(Piece::Wait),
@@ -83,7 +82,7 @@ impl Decoder {
     }
 
     /// The connection was closed: true when that is this body's end, false when it was cut.
-    pub(super) fn closed(&mut self) -> bool {
+    pub(crate) fn closed(&mut self) -> bool {
         let whole = matches!(self, Self::UntilClose | Self::Ended);
         if whole {
             *self = Self::Ended;
@@ -102,7 +101,7 @@ fn next_of_chunks(chunked: &mut Chunked, section: &mut BytesMut, received: &mut 
             ChunkPart::Trailer => section.extend_from_slice(&bytes),
             ChunkPart::Around => {}
             ChunkPart::End if section.is_empty() => return Ok(Piece::End),
-            ChunkPart::End => return Ok(Piece::Trailers(answer::trailers(section)?)),
+            ChunkPart::End => return Ok(Piece::Trailers(fields::trailers(section)?)),
             ChunkPart::Wait => return Ok(Piece::Wait),
         }
     }

@@ -1,9 +1,10 @@
-//! The machine: follows messages along a stream of bytes and finds the first that has two readings. No I/O.
+//! A second reader, for tests: follows requests along a stream of bytes by the rules alone and finds the first that has
+//! two readings.
 
 use super::{
-    bytes,
     chunk::Chunked,
-    head::{Asked, BodyFraming, Head, HeadLimits},
+    head::{BodyFraming, HeadLimits},
+    head_watch::HeadWatch,
     violation::Violation,
 };
 
@@ -33,15 +34,13 @@ pub(crate) struct Scanned {
 pub(crate) struct Framing {
     limits: HeadLimits,
     state: State,
-    head: Head,
-    /// Bytes of the current head that were read already; they come again until the head is whole.
-    seen: usize,
+    head: HeadWatch,
 }
 
 impl Framing {
     /// At the first byte of a connection.
     pub(crate) fn requests(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Head, head: Head::default(), seen: 0 }
+        Self { limits, state: State::Head, head: HeadWatch::new(limits) }
     }
 
     /// Reads `bytes`, which start with the first byte that was not passed yet.
@@ -101,68 +100,18 @@ impl Framing {
         }
     }
 
-    /// Reads the lines of a head that have arrived; the head's length once it is whole, else 0.
     fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
-        if self.seen == 0 {
-            self.head = Head::default();
-            self.seen = Self::skip_empty_line(bytes)?;
-        }
-        while let Some(rest) = bytes.get(self.seen..)
-            && let Some(newline) = memchr::memchr(b'\n', rest)
-        {
-            let line = rest.get(..newline).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").ok_or(Violation::BareLf)?;
-            self.seen += newline + 1;
-            if self.seen > self.limits.bytes {
-                return Err(self.too_large());
-            }
-            if line.is_empty() && self.head.has_start() {
-                return self.end_head();
-            }
-            self.read_line(line)?;
-        }
-        if bytes.len() > self.limits.bytes { Err(self.too_large()) } else { Ok(0) }
-    }
-
-    /// RFC 9112 §2.2: one empty line before a request is forgiven; hyper skips it too. Anything that cannot begin a
-    /// start line (a TLS hello on a plain port, say) is refused at once rather than waited for.
-    fn skip_empty_line(bytes: &[u8]) -> Result<usize, Violation> {
-        let skipped = match bytes {
-            [b'\r', b'\n', ..] => 2,
-            [b'\r'] => return Ok(0),
-            _ => 0,
-        };
-        match bytes.get(skipped) {
-            Some(b'\n') => Err(Violation::BareLf),
-            Some(first) if !bytes::is_token(*first) => Err(Violation::StartLine),
-            _ => Ok(skipped),
-        }
-    }
-
-    fn read_line(&mut self, line: &[u8]) -> Result<(), Violation> {
-        if self.head.has_start() {
-            return self.head.field(line, &self.limits);
-        }
-        self.head.request_line(line, &self.limits)
-    }
-
-    fn end_head(&mut self) -> Result<usize, Violation> {
-        // What a request asks for decides nothing about its own body.
-        self.state = match self.head.end(Asked::Other)? {
+        let Some((length, framing)) = self.head.read(bytes)? else { return Ok(0) };
+        self.head = HeadWatch::new(self.limits);
+        self.state = match framing {
             BodyFraming::Length(length) => State::Length(length),
             BodyFraming::Chunked => State::Chunked(Chunked::new()),
             BodyFraming::Upgrade => State::Undecided,
             BodyFraming::Empty | BodyFraming::UntilClose | BodyFraming::Interim => State::Head,
         };
-        Ok(std::mem::take(&mut self.seen))
-    }
-
-    /// A request line without end is a target that is too long, not a head.
-    fn too_large(&self) -> Violation {
-        if self.head.has_start() { Violation::HeadTooLarge } else { Violation::TargetTooLong }
+        Ok(length)
     }
 }
 
-#[cfg(test)]
 #[path = "framing_tests.rs"]
 pub(crate) mod tests;
