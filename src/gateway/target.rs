@@ -6,7 +6,7 @@
 //!
 //! Taken are origin-form, absolute-form for configured hosts (in HTTP/2 every request has that shape), and `*` for
 //! OPTIONS; CONNECT and authority-form are refused (RFC 9112, 3.2). A raw fragment cannot be seen here because
-//! `http::Uri` drops it: for HTTP/1 the strict reader in `server` refuses it before; in HTTP/2 nobody, upstream
+//! `http::Uri` drops it: for HTTP/1 the rules of `http1` refuse it before; in HTTP/2 nobody, upstream
 //! included, ever sees it.
 
 use std::borrow::Cow;

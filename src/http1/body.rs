@@ -91,7 +91,7 @@ impl Decoder {
     }
 }
 
-/// Follows the chunks; data is split off without a copy, everything around it is read by the strict machine and dropped.
+/// Follows the chunks; data is split off without a copy, everything around it is read by the strict rules and dropped.
 fn next_of_chunks(chunked: &mut Chunked, section: &mut BytesMut, received: &mut BytesMut) -> Result<Piece, Violation> {
     loop {
         let (taken, part) = chunked.next(received)?;

@@ -78,7 +78,7 @@ impl Settings {
         }
     }
 
-    /// What HTTP/1 is refused by the strict reader, said for HTTP/2 (RFC 9113 §8.3.1, RFC 9110 §7.2).
+    /// What HTTP/1 is refused for, said for HTTP/2 (RFC 9113 §8.3.1, RFC 9110 §7.2).
     fn screen(&self, request: &Request<Incoming>) -> Result<(), Violation> {
         let (uri, headers) = (request.uri(), request.headers());
         if *request.method() == Method::CONNECT {

@@ -12,6 +12,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,10 @@ impl Handler for TestHandler {
             "/big" => return Response::new(big()),
             "/tunnel" => return tunnel(connection.upgraded().unwrap(), connection),
             "/lie" => return switching(),
+            "/trailers" => return Response::new(trailing(true)),
+            "/broken" => return Response::new(trailing(false)),
+            "/counted" => return counted().await,
+            "/count" => return Response::new(Body::full(COUNTED.load(SeqCst).to_string())),
             _ => {}
         }
         let target = request.uri().to_string();
@@ -63,6 +68,35 @@ fn big() -> Body {
     let piece = || Ok(http_body::Frame::data(bytes::Bytes::from_static(&[b'x'; 1 << 16])));
     let pieces = futures_util::stream::repeat_with(piece).take(1 << 10);
     Body::Boxed(http_body_util::combinators::BoxBody::new(http_body_util::StreamBody::new(pieces)))
+}
+
+/// Four bytes, then trailers or an error.
+fn trailing(whole: bool) -> Body {
+    let data = Ok(http_body::Frame::data("body".into()));
+    let trailers =
+        http::HeaderMap::from_iter([(http::HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))]);
+    let frames = match whole {
+        true => vec![data, Ok(http_body::Frame::trailers(trailers))],
+        false => vec![Ok(http_body::Frame::data("half".into())), Err(crate::body::BodyError::Other("as asked".into()))],
+    };
+    Body::Boxed(http_body_util::combinators::BoxBody::new(http_body_util::StreamBody::new(futures_util::stream::iter(
+        frames,
+    ))))
+}
+
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Never answers, and is counted while it is asked.
+async fn counted() -> Response<Body> {
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            COUNTED.fetch_sub(1, SeqCst);
+        }
+    }
+    COUNTED.fetch_add(1, SeqCst);
+    let _counted = Counted;
+    std::future::pending().await
 }
 
 fn switching() -> Response<Body> {

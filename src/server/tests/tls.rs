@@ -235,7 +235,7 @@ fn http2_is_agreed_on_unless_it_is_off() {
 }
 
 #[test]
-fn the_strict_reader_works_under_tls_too() {
+fn what_has_two_readings_is_refused_under_tls_too() {
     let folder = tempfile::tempdir().unwrap();
     let issued = issue(folder.path(), "a", &["a.test"]);
     let (_server, address) = start(secure(&[&issued]), limits());

@@ -69,7 +69,7 @@ impl HeadReader {
     }
 }
 
-/// Reads a whole head, line by line, under the strict reader's rules. The values share its buffer.
+/// Reads a whole head, line by line, under the strict rules. The values share its buffer.
 fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response::Parts, BodyFraming), Violation> {
     let mut rules = MessageHead::default();
     let mut rest: &[u8] = &head;
