@@ -14,12 +14,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("identity", &["clock", "secret"]),
     ("body", &[]),
+    ("wait", &[]),
     ("http1", &["body"]),
     ("config", WORDS),
     ("telemetry", &["clock", "secret", "identity", "body", "config"]),
-    ("server", &["clock", "secret", "identity", "body", "http1", "config", "telemetry"]),
+    ("server", &["clock", "secret", "identity", "body", "wait", "http1", "config", "telemetry"]),
     ("policy", &["clock", "secret", "identity", "body", "config"]),
-    ("upstream", &["clock", "secret", "identity", "body", "http1", "config", "telemetry"]),
+    ("upstream", &["clock", "secret", "identity", "body", "wait", "http1", "config", "telemetry"]),
     ("provider", &["clock", "secret", "identity", "body", "config"]),
     ("session", &["clock", "secret", "identity", "body", "config", "provider", "directory", "event"]),
     ("directory", &["clock", "secret", "identity", "body", "config"]),
@@ -30,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-const WORDS: &[&str] = &["clock", "secret", "identity", "body"];
+const WORDS: &[&str] = &["clock", "secret", "identity", "body", "wait"];
 
 /// Driver crates and the files that may name them.
 const DRIVERS: &[(&str, &[&str])] = &[

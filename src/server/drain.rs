@@ -15,10 +15,8 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
-use super::{
-    admission::{AddressPlace, Place},
-    stall::Stall,
-};
+use super::admission::{AddressPlace, Place};
+use crate::wait::Wait;
 
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +164,7 @@ impl Drop for Running {
 pub(crate) struct Idle {
     pub(crate) activity: Rc<Activity>,
     pub(crate) limit: Duration,
-    pub(crate) stall: Stall,
+    pub(crate) wait: Wait,
 }
 
 pin_project! {
@@ -203,9 +201,9 @@ impl<C: Graceful> Future for Serving<C> {
             return Poll::Pending;
         }
         let is_idle = match this.idle {
-            Some(idle) if idle.activity.is_quiet() => idle.stall.is_over(cx, idle.limit),
+            Some(idle) if idle.activity.is_quiet() => idle.wait.is_over(cx, idle.limit),
             Some(idle) => {
-                idle.stall.progress();
+                idle.wait.progress();
                 false
             }
             None => false,

@@ -17,11 +17,10 @@ use super::{
     drain::{Activity, Graceful, Idle, Serving},
     flow::{Flow, Flowing},
     respond,
-    stall::Stall,
     turn::Turn,
     worker::Worker,
 };
-use crate::{body::Body, config::listen::Limits, http1::Violation};
+use crate::{body::Body, config::listen::Limits, http1::Violation, wait::Wait};
 
 /// Streams the client reset before we looked at them, and streams we reset for its errors: a few are accidents, more
 /// are an attack (CVE-2023-44487, CVE-2025-8671).
@@ -112,7 +111,7 @@ where
 {
     let activity = Rc::new(Activity::default());
     let flow = Rc::new(Flow::default());
-    let idle = Idle { activity: Rc::clone(&activity), limit: worker.http2.idle, stall: Stall::default() };
+    let idle = Idle { activity: Rc::clone(&activity), limit: worker.http2.idle, wait: Wait::default() };
     let io = TokioIo::new(Turn::new(io, received, Rc::clone(&flow), worker.http2.write));
     let roster = Rc::clone(&worker.roster);
     let answering = Rc::clone(&worker);

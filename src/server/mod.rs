@@ -29,7 +29,6 @@ mod http2;
 mod listener;
 mod proxy_protocol;
 mod respond;
-mod stall;
 mod tls;
 mod turn;
 mod upgrade;

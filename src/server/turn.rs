@@ -14,7 +14,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{flow::Flow, stall::Stall};
+use super::flow::Flow;
+use crate::wait::Wait;
 
 /// From here on a write is worth its system call.
 const LARGE: usize = 16 * 1024;
@@ -27,16 +28,16 @@ pub(super) struct Turn<IO> {
     received: Vec<u8>,
     /// The write at hand has waited its turn.
     waited: bool,
-    writing: Stall,
+    writing: Wait,
     flow: Rc<Flow>,
-    taking: Stall,
+    taking: Wait,
     limit: Duration,
 }
 
 impl<IO> Turn<IO> {
     /// `limit`: longest the client may let a write, or the answers of `flow`, wait.
     pub(super) fn new(io: IO, received: Vec<u8>, flow: Rc<Flow>, limit: Duration) -> Self {
-        Self { io, received, waited: false, writing: Stall::default(), flow, taking: Stall::default(), limit }
+        Self { io, received, waited: false, writing: Wait::default(), flow, taking: Wait::default(), limit }
     }
 
     fn must_wait(&mut self, size: usize, cx: &Context<'_>) -> bool {

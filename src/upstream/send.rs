@@ -16,7 +16,7 @@ use super::{
     body::{Counted, Lease, ResponseBody},
     connect::Purpose,
     error::UpstreamError,
-    http1::{self, Connection},
+    http1::{self, Connection, Patience},
     lines::Lines,
     pool::{Lane, Need, Pool, Shared, Way},
     progress::Progress,
@@ -176,8 +176,8 @@ impl Attempt<'_> {
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
         let reused = connection.is_reused();
-        let sent =
-            self.within_time(http1::send(connection, request, self.options.lines)).await.map_err(Failed::for_good)?;
+        let patience = Patience::new(self.patience(), self.options.progress.as_deref());
+        let sent = http1::send(connection, request, self.options.lines, patience).await;
         let answered = sent.map_err(|failure| self.sort(failure, reused))?;
         check(answered.head.status, self.options.upgrade).map_err(Failed::for_good)?;
         Ok(match answered.switches {
@@ -192,6 +192,9 @@ impl Attempt<'_> {
 
     /// Whether a request that failed on its own connection may be sent again.
     fn sort(&self, failure: http1::Failure, reused: bool) -> Failed {
+        if matches!(failure.error, UpstreamError::FirstByteTimeout(_)) {
+            return Failed::for_good(failure.error);
+        }
         let repeatable = reused && self.may_repeat && failure.untouched;
         let again = failure.request.filter(|request| failure.unsent || (repeatable && is_repeatable(request)));
         Failed { unsent: failure.unsent && again.is_some(), again, error: failure.error, was_stale: reused }
@@ -221,9 +224,14 @@ impl Attempt<'_> {
         Ok(response.map(|incoming| ResponseBody::multiplexed(incoming, lease, self.upstream.config.idle_timeout)))
     }
 
-    /// Waits for the head of the response: `first_byte_timeout` from now, or from the last byte of the request's body.
+    /// Longest the head of the response may take.
+    fn patience(&self) -> Duration {
+        self.options.first_byte_timeout.unwrap_or(self.upstream.config.first_byte_timeout)
+    }
+
+    /// Waits for the head of the response: that long from now, or from the last byte of the request's body.
     async fn within_time<T>(&self, response: impl Future<Output = T>) -> Result<T, UpstreamError> {
-        let limit = self.options.first_byte_timeout.unwrap_or(self.upstream.config.first_byte_timeout);
+        let limit = self.patience();
         if limit.is_zero() {
             return Ok(response.await);
         }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     body::BodyError,
     http1::{BodyFraming, Decoder, Inflow, Outflow, Piece, Switched, Violation},
-    server::stall::Stall,
+    wait::Wait,
 };
 
 /// How long a client that is not to be answered any more is listened to, so that closing does not destroy the last answer
@@ -47,8 +47,8 @@ impl<IO> Shared<IO> {
             fresh: true,
             timeouts: settings.timeouts,
             buffer_bytes: settings.buffer_bytes,
-            reading: Stall::default(),
-            writing: Stall::default(),
+            reading: Wait::default(),
+            writing: Wait::default(),
         })))
     }
 
@@ -114,8 +114,8 @@ pub(super) struct Wire<IO> {
     fresh: bool,
     timeouts: Timeouts,
     buffer_bytes: usize,
-    reading: Stall,
-    writing: Stall,
+    reading: Wait,
+    writing: Wait,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {

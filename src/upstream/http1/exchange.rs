@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use super::{
     answer::{Head, HeadReader},
     encode,
     idle::Connection,
+    patience::Patience,
     wire::Wire,
 };
 use crate::{
@@ -71,13 +73,16 @@ enum Broken {
     Answer(Violation),
     /// The request's body failed.
     Body(BodyError),
+    /// The answer did not begin for so long.
+    Slow(Duration),
 }
 
-/// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer.
+/// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer as long as `patience` lasts.
 pub(in crate::upstream) async fn send(
     connection: Box<Connection>,
     request: Request<Body>,
     lines: [&Lines; 2],
+    patience: Patience<'_>,
 ) -> Result<Answered, Failure> {
     let (parts, body) = request.into_parts();
     let sending = Sending::of(&body);
@@ -86,7 +91,11 @@ pub(in crate::upstream) async fn send(
     encode::head(&parts, lines, sending, wire.lines());
     let upload = (sending != Sending::Nothing).then_some(Upload { body, sending, untouched: true });
     let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
-    match poll_fn(|cx| exchange.poll_head(cx, &mut reader)).await {
+    let head = poll_fn(|cx| match exchange.poll_head(cx, &mut reader) {
+        Poll::Pending => patience.poll(exchange.wire.waiting(), cx).map(|limit| Err(Broken::Slow(limit))),
+        head => head,
+    });
+    match head.await {
         Ok(head) => {
             exchange.decoder = Decoder::new(head.framing);
             exchange.keeps_alive &= head.keeps_alive;
@@ -231,6 +240,7 @@ impl Broken {
             Self::Io(error) => UpstreamError::Reset(error.into()),
             Self::Answer(violation) => UpstreamError::Unreadable(violation.into()),
             Self::Body(error) => UpstreamError::RequestBody(error.into()),
+            Self::Slow(limit) => UpstreamError::FirstByteTimeout(limit),
         }
     }
 
@@ -239,6 +249,7 @@ impl Broken {
             Self::Io(error) => BodyError::Cut(error.into()),
             Self::Answer(violation) => BodyError::Cut(violation.into()),
             Self::Body(error) => error,
+            Self::Slow(limit) => BodyError::Stalled(limit),
         }
     }
 }

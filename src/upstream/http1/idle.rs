@@ -10,7 +10,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
 
-use crate::upstream::stream::Stream;
+use crate::{upstream::stream::Stream, wait::Wait};
 
 /// A connection on which nothing is under way. Dropping it closes it.
 #[derive(Debug)]
@@ -22,13 +22,22 @@ pub(in crate::upstream) struct Connection {
     pub(super) served: bool,
     /// Room to write heads in, kept from request to request.
     pub(super) outgoing: BytesMut,
+    /// The timer of whoever waits for an answer, kept from request to request.
+    pub(super) waiting: Wait,
     idle_since: Instant,
 }
 
 impl Connection {
     /// Speaks HTTP/1.1 over `stream`, reading at most `buffer_bytes` ahead.
     pub(in crate::upstream) fn new(stream: Stream, buffer_bytes: usize) -> Self {
-        Self { stream, buffer_bytes, served: false, outgoing: BytesMut::new(), idle_since: Instant::now() }
+        Self {
+            stream,
+            buffer_bytes,
+            served: false,
+            outgoing: BytesMut::new(),
+            waiting: Wait::default(),
+            idle_since: Instant::now(),
+        }
     }
 
     /// Notes that it lies idle from now on.

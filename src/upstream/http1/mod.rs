@@ -18,9 +18,11 @@ mod answer;
 mod encode;
 mod exchange;
 mod idle;
+mod patience;
 mod wire;
 
 pub(super) use self::{
     exchange::{Exchange, Failure, send},
     idle::Connection,
+    patience::Patience,
 };

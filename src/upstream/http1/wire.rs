@@ -12,6 +12,7 @@ use crate::{
     body::Body,
     http1::{Inflow, Outflow, Sending, Switched},
     upstream::stream::Stream,
+    wait::Wait,
 };
 
 /// A connection with an exchange under way.
@@ -44,6 +45,11 @@ impl Wire {
             read: false,
             failed: None,
         }
+    }
+
+    /// The timer of whoever waits for the answer.
+    pub(super) fn waiting(&mut self) -> &mut Wait {
+        &mut self.connection.waiting
     }
 
     /// Where heads are written.
