@@ -60,7 +60,7 @@ impl Live {
     }
 
     /// What all workers share of it.
-    pub(super) fn resting(&self) -> &Resting {
+    pub fn resting(&self) -> &Resting {
         &self.resting
     }
 
