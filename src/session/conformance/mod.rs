@@ -271,8 +271,8 @@ async fn many_sightings_go_at_once_and_those_of_ended_sessions_are_told(Replicas
         let stored = other.load(&keys[number], NOW.plus(2 * HOUR)).await.unwrap().unwrap();
         assert_eq!((stored.last_seen, stored.expires_at, stored.version), (seen, until, 1), "{number}");
     }
-    for number in 0..3 {
-        assert!(other.load(&keys[number], NOW.plus(2 * HOUR)).await.unwrap().is_none(), "{number}");
+    for (number, key) in keys.iter().take(3).enumerate() {
+        assert!(other.load(key, NOW.plus(2 * HOUR)).await.unwrap().is_none(), "{number}");
     }
 }
 
