@@ -1,7 +1,7 @@
 //! Who vouched, held once for all sessions that came by them: a provider's name and issuer are the same few texts in a
-//! million sessions.
+//! million sessions, and so is the beginning of their pictures' addresses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::identity::{Issuer, Origin, ProviderName};
 
@@ -10,7 +10,12 @@ use crate::identity::{Issuer, Origin, ProviderName};
 pub(super) struct Voucher {
     pub(super) provider: ProviderName,
     pub(super) issuer: Issuer,
+    /// Up to the last slash of the first address that was seen.
+    pictures: OnceLock<Box<str>>,
 }
+
+/// An address of a picture that begins longer than this is nobody's who has many.
+const LONGEST_BEGINNING: usize = 128;
 
 /// Those of the sessions in the cache.
 #[derive(Debug, Default)]
@@ -30,7 +35,11 @@ impl Vouchers {
         if known.len() >= ROOM {
             known.retain(|voucher| Arc::strong_count(voucher) > 1);
         }
-        let new = Arc::new(Voucher { provider: origin.provider.clone(), issuer: origin.key.issuer.clone() });
+        let new = Arc::new(Voucher {
+            provider: origin.provider.clone(),
+            issuer: origin.key.issuer.clone(),
+            pictures: OnceLock::new(),
+        });
         if known.len() < ROOM {
             known.push(Arc::clone(&new));
         }
@@ -39,9 +48,24 @@ impl Vouchers {
 }
 
 impl Voucher {
+    /// What all addresses of pictures begin with from which something was [stripped](Self::strip_from).
+    pub(super) fn pictures_begin(&self) -> &str {
+        self.pictures.get().map_or("", |beginning| beginning)
+    }
+
+    /// The address of a picture without its beginning, if it begins as others do.
+    pub(super) fn strip_from<'a>(&self, picture: &'a str) -> Option<&'a str> {
+        picture.strip_prefix(&**self.pictures.get_or_init(|| beginning(picture).into()))
+    }
+
     fn vouches_for(&self, origin: &Origin) -> bool {
         self.provider == origin.provider && self.issuer == origin.key.issuer
     }
+}
+
+fn beginning(picture: &str) -> &str {
+    let beginning = picture.rsplit_once('/').and_then(|(before, _)| picture.get(..=before.len()));
+    beginning.filter(|beginning| beginning.len() <= LONGEST_BEGINNING).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -82,5 +106,17 @@ mod tests {
         let (one, two) = (vouchers.of(&origin("late")), vouchers.of(&origin("late")));
         assert!(Arc::ptr_eq(&one, &two));
         assert_eq!(vouchers.0.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pictures_share_the_beginning_of_the_first() {
+        let voucher = Vouchers::default().of(&origin("https://a.test"));
+        assert_eq!(voucher.strip_from("https://img.test/a/1?s=96"), Some("1?s=96"));
+        assert_eq!(voucher.pictures_begin(), "https://img.test/a/");
+        assert_eq!(voucher.strip_from("https://img.test/a/"), Some(""));
+        assert_eq!(voucher.strip_from("https://other.test/1"), None);
+        assert_eq!(beginning("none"), "");
+        assert_eq!(beginning("/"), "/");
+        assert_eq!(beginning(&format!("https://{}/1", "x".repeat(LONGEST_BEGINNING))), "");
     }
 }

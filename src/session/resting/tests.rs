@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    identity::AccountId,
     secret,
     session::{Change, cache::SessionCache},
 };
@@ -80,6 +81,28 @@ fn a_session_is_opened_as_it_was_laid_to_rest() {
 }
 
 #[test]
+fn what_sessions_have_in_common_is_left_out_and_put_back() {
+    let vouchers = Vouchers::default();
+    let mut others = vec![typical(1), typical(2), full(), bare()];
+    others[0].profile.picture = Some("https://elsewhere.test/p.png".into());
+    others[1].profile.name = Some("Someone Else".into());
+    let mut none = typical(3);
+    (none.profile.given_name, none.profile.family_name, none.profile.name) = (None, Some("".into()), Some(" ".into()));
+    let mut only_parts = typical(4);
+    only_parts.profile.name = None;
+    others.extend([none, only_parts]);
+    let first = Resting::new(&typical(0), None, &stored(), &vouchers).unwrap();
+    for session in others {
+        let resting = Resting::new(&session, None, &stored(), &vouchers).unwrap();
+        assert_eq!(*resting.open(&KEY).unwrap().session(), session);
+    }
+    let alone = rested(&typical(0), None);
+    assert_eq!(alone.0.slice.len(), first.0.slice.len());
+    let text = |resting: &Resting| String::from_utf8_lossy(&resting.0.slice).into_owned();
+    assert!(!text(&first).contains("googleusercontent") && !text(&first).contains("Person Number"));
+}
+
+#[test]
 fn tokens_are_at_hand_only_when_they_were_given() {
     assert_eq!(rested(&full(), None).tokens(), None);
     let with = rested(&full(), Some(b"\0sealed\xff"));
@@ -141,9 +164,10 @@ fn at_rest(resting: &Resting) -> usize {
     allocated(size_of::<usize>() + size_of::<Moving>() + size_of::<usize>() + resting.0.slice.len())
 }
 
-/// A counting allocator would be unsafe code, so this is arithmetic; `bench/run sessions` measures the process.
+/// A counting allocator would be unsafe code, so this is arithmetic. In a running gateway the allocator's leftovers come to
+/// some 80 bytes more (`bench/run sessions` measures the process): less than 500 in all.
 #[test]
-fn a_typical_session_takes_less_than_450_bytes() {
+fn a_typical_session_takes_less_than_400_bytes() {
     const COUNT: usize = 20_000;
     let (cache, vouchers) = (SessionCache::new(2 * COUNT), Vouchers::default());
     cache.apply(Change::Watching, NOW);
@@ -156,5 +180,5 @@ fn a_typical_session_takes_less_than_450_bytes() {
     }
     assert_eq!(cache.len(), COUNT);
     let each = (at_rest_bytes + cache.table_bytes()) / COUNT;
-    assert!(each < 450, "{each} bytes a session, of which {} in the table", cache.table_bytes() / COUNT);
+    assert!(each < 400, "{each} bytes a session, of which {} in the table", cache.table_bytes() / COUNT);
 }
