@@ -21,7 +21,9 @@ use brama::{
     },
     policy::{Ask, Authorities},
     secret::{KeyRing, Purpose, random},
-    session::{NewStored, Session, SessionId, cookie::Cookies, lifetime::Lifetime, near::Near},
+    session::{
+        NewStored, Session, SessionId, cookie::Cookies, lifetime::Lifetime, live::Live, near::Near, resting::Resting,
+    },
 };
 use divan::Bencher;
 use http::{HeaderMap, Method, Request};
@@ -84,8 +86,10 @@ fn session() -> Session {
         "account": brama::identity::AccountId::fresh(now),
         "origin": { "provider": "google", "issuer": "https://accounts.google.com", "subject": "1234567890", "at": now },
         "profile": {
-            "email": "olena@example.com", "email_verified": true, "name": "Olena Kovalenko",
-            "preferred_username": "olena", "groups": ["engineering", "staff"],
+            "email": "olena@example.com", "email_verified": true, "name": "Olena Kovalenko", "given_name": "Olena",
+            "family_name": "Kovalenko", "preferred_username": "olena", "groups": ["engineering", "staff"],
+            "picture": "https://lh3.googleusercontent.com/a/ACg8ocK2nPqXwD5fYbLr7uVtZs9mHj3eGkQa1oTiW6xNcRvBdEyFp4=s96-c",
+            "locale": "uk", "claims": {"hd": "example.com", "department": "logistics", "level": 3},
         },
         "created_at": now,
         "ends_at": now.plus(Duration::from_secs(3600)),
@@ -122,8 +126,53 @@ fn cookie_to_cached_session(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// A session that this worker has not seen lately is opened for use. Its header lines are made then, too:
+/// [`session_lines`].
+#[divan::bench]
+fn open_resting_session(bencher: Bencher<'_, '_>) {
+    let key = SessionId::fresh().key();
+    let resting = resting();
+    bencher.bench(|| black_box(&resting).open(&key));
+}
+
+/// The header lines of a session that was just opened.
+#[divan::bench]
+fn session_lines(bencher: Bencher<'_, '_>) {
+    let config = config(folder().path(), 1);
+    let plan = HeaderPlan::build(&config.headers, false).expect("a plan");
+    let set = plan.set("default").expect("a built-in set");
+    let session = session();
+    bencher.bench(|| plan.render(Person::from(black_box(&session)), set));
+}
+
+/// What the cache holds of a session.
+fn resting() -> Resting {
+    let folder = folder();
+    let runtime = Runtime::new().expect("a runtime");
+    let foundation = runtime.block_on(Foundation::open(&config(folder.path(), 1))).expect("the stores open");
+    let id = SessionId::fresh();
+    let loaded = runtime.block_on(async {
+        write(&foundation, &id).await;
+        foundation.sessions.load(&id.key()).await.expect("the store answers")
+    });
+    loaded.as_deref().map(Live::resting).cloned().expect("it is alive")
+}
+
 /// Writes a session and loads it until it stays: the cache keeps nothing before the store's news flow.
 async fn until_cached(foundation: &Foundation, id: &SessionId) {
+    write(foundation, id).await;
+    let (key, now) = (id.key(), SystemClock.now());
+    let cached = async {
+        while foundation.sessions.near(&Near::new(), id, now).is_none() {
+            foundation.sessions.load(&key).await.expect("the store answers");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), cached).await.expect("the session is cached in the end");
+}
+
+/// Writes a session, as a sign-in would.
+async fn write(foundation: &Foundation, id: &SessionId) {
     let (session, key, now) = (session(), id.key(), SystemClock.now());
     let lifetime = Lifetime { idle: Duration::from_secs(3600), absolute: Duration::from_secs(3600) };
     let record = serde_json::to_vec(&session).expect("a session is JSON");
@@ -137,13 +186,6 @@ async fn until_cached(foundation: &Foundation, id: &SessionId) {
         expires_at: lifetime.expires_at(now, session.ends_at),
     };
     foundation.sessions.store().begin(new, None, &[]).await.expect("the store takes it");
-    let cached = async {
-        while foundation.sessions.near(&Near::new(), id, now).is_none() {
-            foundation.sessions.load(&key).await.expect("the store answers");
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), cached).await.expect("the session is cached in the end");
 }
 
 /// From the request line to the one canonical target.

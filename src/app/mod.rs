@@ -28,6 +28,8 @@ mod event_tests;
 mod foundation;
 mod gate;
 mod ready;
+#[cfg(test)]
+mod reload_tests;
 mod signing;
 #[cfg(test)]
 pub(crate) mod test_gateway;

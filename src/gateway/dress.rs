@@ -1,7 +1,7 @@
 //! Dressing a request: the session's ready lines go out with it.
 //!
-//! They are made once per session and generation of configuration and kept beside the cached session as the very bytes
-//! an app is sent. No name in them can stand in the request too: all of them were stripped, and the configuration's
+//! They are made once for an open session and a generation of configuration, as the very bytes an app is sent, and kept
+//! beside it. No name in them can stand in the request too: all of them were stripped, and the configuration's
 //! checks see to it that no two sources of lines share a name.
 
 use std::{
@@ -14,29 +14,54 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     Gate, Person,
     assertion::{Kept, KeyError},
-    enrich::{self, Rendered},
+    enrich::{self, Rendered, SetId},
     route::Route,
     target::{Host, Target},
 };
 use crate::{session::Session, upstream::Lines};
 
-/// What was made for a session, kept beside it.
+/// What was made for a session, kept beside it: nothing before it is asked for.
 #[derive(Debug)]
 pub(super) struct Wardrobe {
     generation: u64,
-    sets: Vec<OnceLock<Lines>>,
-    tokens: OnceLock<(Rendered, Rendered)>,
-    assertions: Kept,
-    introduction: OnceLock<HeaderMap>,
+    sets: Sets,
+    tokens: OnceLock<Box<(Rendered, Rendered)>>,
+    assertions: OnceLock<Kept>,
+    introduction: OnceLock<Box<HeaderMap>>,
+}
+
+/// Header sets by when they were first asked for. Hardly a session is asked for more than one.
+#[derive(Debug, Default)]
+struct Sets(OnceLock<Box<Set>>);
+
+#[derive(Debug)]
+struct Set {
+    id: SetId,
+    lines: Lines,
+    others: Sets,
+}
+
+impl Sets {
+    /// The lines of the set `id`, made at the first call.
+    fn lines(&self, id: SetId, make: impl Fn() -> Lines) -> &Lines {
+        let mut sets = self;
+        loop {
+            let set = sets.0.get_or_init(|| Box::new(Set { id, lines: make(), others: Self::default() }));
+            if set.id == id {
+                return &set.lines;
+            }
+            sets = &set.others;
+        }
+    }
 }
 
 impl Wardrobe {
     fn new(gate: &Gate) -> Self {
         Self {
             generation: gate.generation,
-            sets: std::iter::repeat_with(OnceLock::new).take(gate.plan.set_count()).collect(),
+            sets: Sets::default(),
             tokens: OnceLock::new(),
-            assertions: Kept::default(),
+            assertions: OnceLock::new(),
             introduction: OnceLock::new(),
         }
     }
@@ -69,12 +94,9 @@ impl Gate {
     ) -> Result<Cow<'w, Lines>, KeyError> {
         let session = person.live.session();
         let render = || lines(&self.plan.render(session.into(), route.headers));
-        let mut lines = match kept.sets.get(route.headers.index()) {
-            Some(set) => Cow::Borrowed(set.get_or_init(render)),
-            None => Cow::Owned(render()),
-        };
+        let mut lines = Cow::Borrowed(kept.sets.lines(route.headers, render));
         if route.pass_access_token || route.pass_id_token {
-            let (access, id) = kept.tokens.get_or_init(|| self.tokens(person, session));
+            let (access, id) = &**kept.tokens.get_or_init(|| Box::new(self.tokens(person)));
             let passed = [(route.pass_access_token, access), (route.pass_id_token, id)];
             let passed = passed.into_iter().filter(|(passes, _)| *passes).flat_map(|(_, token)| token);
             passed.for_each(|(name, value)| lines.to_mut().put(name, value));
@@ -106,9 +128,9 @@ impl Gate {
         let introduction = || {
             let mut headers = self.forward_auth.nobody().clone();
             enrich::apply(&mut headers, &self.plan.render(session.into(), self.forward_auth.headers()));
-            headers
+            Box::new(headers)
         };
-        let mut headers = kept.introduction.get_or_init(introduction).clone();
+        let mut headers = HeaderMap::clone(kept.introduction.get_or_init(introduction));
         if let Some(audience) = self.forward_auth.audience().filter(|_| trusted) {
             let audience = self.audience_of(audience, about);
             headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, audience, session)?);
@@ -126,8 +148,8 @@ impl Gate {
     }
 
     /// The provider's tokens; only the browser's own id opens them.
-    fn tokens(&self, person: &Person, session: &Session) -> (Rendered, Rendered) {
-        match self.sessions.tokens(&person.id, session) {
+    fn tokens(&self, person: &Person) -> (Rendered, Rendered) {
+        match self.sessions.tokens(&person.id, &person.live) {
             Some(tokens) => (
                 self.plan.render_tokens(Some(&tokens.access_token), None),
                 self.plan.render_tokens(None, tokens.id_token.as_ref()),
@@ -137,7 +159,13 @@ impl Gate {
     }
 
     fn assertion(&self, kept: &Wardrobe, audience: Arc<str>, session: &Session) -> Result<HeaderValue, KeyError> {
-        kept.assertions.value(&self.asserter, session.into(), &audience, session.ends_at, self.clock.now())
+        kept.assertions.get_or_init(Kept::default).value(
+            &self.asserter,
+            session.into(),
+            &audience,
+            session.ends_at,
+            self.clock.now(),
+        )
     }
 }
 

@@ -162,6 +162,13 @@ struct Person {
 }
 
 impl Gate {
+    /// What must be so before the first request comes: a session that was cached without its tokens must not meet a route
+    /// that passes them on.
+    fn make_ready(&self) {
+        let passes_tokens = |route: &Arc<Route>| route.pass_access_token || route.pass_id_token;
+        self.sessions.keep_tokens(self.routes.routes().iter().any(passes_tokens));
+    }
+
     /// Takes a request through all steps.
     async fn pass(
         self: &Arc<Self>,

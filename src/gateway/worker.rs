@@ -32,11 +32,13 @@ pub struct Gates(Arc<ArcSwap<Gate>>);
 impl Gates {
     /// Starts with this one.
     pub fn new(gate: Gate) -> Self {
+        gate.make_ready();
         Self(Arc::new(ArcSwap::from_pointee(gate)))
     }
 
     /// Replaces the current one; requests under way end with the one they began with.
     pub fn replace(&self, gate: Gate) {
+        gate.make_ready();
         self.0.store(Arc::new(gate));
     }
 

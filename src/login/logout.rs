@@ -16,7 +16,7 @@ use crate::{
     identity::AccountId,
     provider::{Provider, Tokens},
     secret::Purpose,
-    session::{SessionKey, StoreError, Whose, live::Live},
+    session::{SessionKey, StoreError, Whose, record::Found},
 };
 
 /// How much of a sign-out.
@@ -62,18 +62,19 @@ impl Login {
         return_to: &ReturnTo,
         visitor: &Visitor<'_>,
     ) -> Result<SignedOut, StoreError> {
-        let Some((key, live)) = self.of(visitor).await? else {
+        // The record, not what is cached: it has the tokens, which are no longer to be had when the session has ended.
+        let Some(found) = self.record_of(visitor).await? else {
             return Ok(SignedOut { cookies: self.signed_out_cookies(visitor), at_provider: None, sessions: 0 });
         };
-        let session = live.session();
+        let session = &found.record.session;
         let (account, by) = (Some(session.account), Some(session.origin.provider.clone()));
-        let sessions = self.end(extent, &key, &live, visitor).await?;
+        let sessions = self.end(extent, &found, visitor).await?;
         self.metrics.sessions_ended("signed_out", sessions as u64);
         self.events.tell(&self.event(What::SignedOut { sessions }, account, by, visitor));
         if extent == Extent::Elsewhere {
             return Ok(SignedOut { cookies: Vec::new(), at_provider: None, sessions });
         }
-        let tokens = visitor.session_id.as_ref().and_then(|id| self.sessions.tokens(id, session));
+        let tokens = visitor.session_id.as_ref().and_then(|id| self.sessions.tokens_of(id, &found.record));
         let provider = self.provider(&session.origin.provider).cloned();
         let at_provider = match &provider {
             Some(provider) => self.at_provider(&**provider, tokens.as_ref(), return_to, visitor).await,
@@ -90,9 +91,9 @@ impl Login {
     /// # Errors
     /// When the store does not answer.
     pub async fn end_own(&self, key: &SessionKey, visitor: &Visitor<'_>) -> Result<bool, StoreError> {
-        let Some((_, live)) = self.of(visitor).await? else { return Ok(false) };
+        let Some(live) = visitor.session(&self.sessions).await? else { return Ok(false) };
         let account = live.session().account;
-        let own = self.sessions.list(&account).await?.iter().any(|(listed, ..)| listed == key);
+        let own = self.sessions.list(&account).await?.iter().any(|listed| listed.key == *key);
         if !own {
             return Ok(false);
         }
@@ -111,20 +112,16 @@ impl Login {
         (self.clock.now() < notice.until).then(|| ReturnTo::checked_before(notice.to))
     }
 
-    async fn of(&self, visitor: &Visitor<'_>) -> Result<Option<(SessionKey, Arc<Live>)>, StoreError> {
-        let Some(key) = visitor.session_key() else { return Ok(None) };
-        Ok(self.sessions.load(&key).await?.map(|live| (key, live)))
+    async fn record_of(&self, visitor: &Visitor<'_>) -> Result<Option<Found>, StoreError> {
+        match visitor.session_key() {
+            Some(key) => self.sessions.record(&key).await,
+            None => Ok(None),
+        }
     }
 
     /// Ends the sessions meant, and tells of each in the same step.
-    async fn end(
-        &self,
-        extent: Extent,
-        key: &SessionKey,
-        live: &Live,
-        visitor: &Visitor<'_>,
-    ) -> Result<usize, StoreError> {
-        let account = live.session().account;
+    async fn end(&self, extent: Extent, found: &Found, visitor: &Visitor<'_>) -> Result<usize, StoreError> {
+        let (key, account) = (&found.key, found.record.session.account);
         let all = Whose::Account(account);
         let telling = |key: &SessionKey, account: &AccountId| {
             self.events.letters(&[self.signed_out_event(key, *account, visitor)])

@@ -13,7 +13,7 @@ use crate::{
     event::{Event, What},
     provider::{Provider, ProviderError, Renewed},
     secret,
-    session::{Replaced, SessionId, StoreError, live::Live},
+    session::{Replaced, SessionId, StoreError, live::Live, record::Found},
 };
 
 /// How long the lease lasts unless it is prolonged.
@@ -70,24 +70,25 @@ impl Login {
 
     /// Renews while holding the lease.
     async fn renew_alone(&self, id: &SessionId, live: &Arc<Live>, lease: &str, holder: &str) -> Renewal {
-        // Somebody may have renewed between our reading and our lease: look again, past the cache.
-        let live = match self.sessions.reload(live.key()).await {
-            Ok(Some(fresh)) if fresh.version() == live.version() => fresh,
+        // Somebody may have renewed between our reading and our lease: look again, past the cache. Besides, only the record
+        // has the tokens.
+        let found = match self.sessions.record(live.key()).await {
+            Ok(Some(found)) if found.version == live.version() => found,
             Ok(Some(_)) => return Renewal::Elsewhere,
             Ok(None) => return Renewal::Ended,
             Err(_) => return Renewal::Later,
         };
-        let origin = &live.session().origin;
+        let origin = &found.record.session.origin;
         let Some(provider) = self.provider(&origin.provider).cloned() else { return Renewal::Later };
-        let Some(tokens) = self.sessions.tokens(id, live.session()) else { return Renewal::Later };
+        let Some(tokens) = self.sessions.tokens_of(id, &found.record) else { return Renewal::Later };
         let asked = tokio::select! {
             asked = provider.renew(&tokens, origin, self.clock.now()) => asked,
             // The lease is prolonged for as long as the provider is asked; this arm never ends first.
             never = self.keep_lease(lease, holder) => never,
         };
         match asked {
-            Ok(renewed) => self.record(id, &live, &renewed, &*provider).await,
-            Err(error) => self.renewal_failed(&live, &error).await,
+            Ok(renewed) => self.record(id, &found, &renewed, &*provider).await,
+            Err(error) => self.renewal_failed(&found, &error).await,
         }
     }
 
@@ -100,14 +101,14 @@ impl Login {
 
     /// Writes the new tokens before anybody uses them; a store that stumbles is asked again, because the old refresh
     /// token may be dead already.
-    async fn record(&self, id: &SessionId, live: &Live, renewed: &Renewed, provider: &dyn Provider) -> Renewal {
+    async fn record(&self, id: &SessionId, found: &Found, renewed: &Renewed, provider: &dyn Provider) -> Renewal {
         let mut pause = Duration::from_millis(100);
-        let told = self.renewal_event(live, What::Renewed);
+        let told = self.renewal_event(found, What::Renewed);
         let letters = self.events.letters(std::slice::from_ref(&told));
         for _ in 0..WRITE_TRIES {
-            match self.sessions.renewed(id, live, renewed, &letters).await {
+            match self.sessions.renewed(id, found, renewed, &letters).await {
                 Ok(Replaced::Done) => {
-                    self.renewal_counted(live, "renewed");
+                    self.renewal_counted(found, "renewed");
                     self.events.tell(&told);
                     return Renewal::Done;
                 }
@@ -122,18 +123,18 @@ impl Login {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.renewal_failed_for_now(live, "not_recorded").await
+        self.renewal_failed_for_now(found, "not_recorded").await
     }
 
-    async fn renewal_failed(&self, live: &Live, error: &ProviderError) -> Renewal {
-        tracing::warn!(provider = %live.session().origin.provider, session = ?live.key(), %error, "a renewal failed");
+    async fn renewal_failed(&self, found: &Found, error: &ProviderError) -> Renewal {
+        tracing::warn!(provider = %found.record.session.origin.provider, session = ?found.key, %error, "a renewal failed");
         let reason = error.reason();
         match error {
             ProviderError::GrantRefused(_) | ProviderError::NotAllowed(_) => {
-                let told = self.renewal_event(live, What::Revoked { reason });
-                match self.sessions.end(live.key(), &self.events.letters(std::slice::from_ref(&told))).await {
+                let told = self.renewal_event(found, What::Revoked { reason });
+                match self.sessions.end(&found.key, &self.events.letters(std::slice::from_ref(&told))).await {
                     Ok(ended) => {
-                        self.renewal_counted(live, reason);
+                        self.renewal_counted(found, reason);
                         // Somebody may have signed out meanwhile.
                         if ended {
                             self.metrics.sessions_ended("renewal_refused", 1);
@@ -145,27 +146,27 @@ impl Login {
                 }
             }
             ProviderError::Unavailable(_) | ProviderError::Misconfigured(_) | ProviderError::Untrusted(_) => {
-                self.renewal_failed_for_now(live, reason).await
+                self.renewal_failed_for_now(found, reason).await
             }
         }
     }
 
-    async fn renewal_failed_for_now(&self, live: &Live, reason: &'static str) -> Renewal {
-        self.renewal_counted(live, reason);
-        self.events.note(&self.renewal_event(live, What::RenewalFailed { reason })).await;
+    async fn renewal_failed_for_now(&self, found: &Found, reason: &'static str) -> Renewal {
+        self.renewal_counted(found, reason);
+        self.events.note(&self.renewal_event(found, What::RenewalFailed { reason })).await;
         Renewal::Later
     }
 
-    fn renewal_counted(&self, live: &Live, outcome: &'static str) {
-        self.metrics.renewal(&live.session().origin.provider, outcome);
+    fn renewal_counted(&self, found: &Found, outcome: &'static str) {
+        self.metrics.renewal(&found.record.session.origin.provider, outcome);
     }
 
-    fn renewal_event(&self, live: &Live, what: What) -> Event {
-        let session = live.session();
+    fn renewal_event(&self, found: &Found, what: What) -> Event {
+        let session = &found.record.session;
         Event {
             account: Some(session.account),
             provider: Some(session.origin.provider.clone()),
-            ..Event::new(self.clock.now(), what).of_session(&live.key().hex())
+            ..Event::new(self.clock.now(), what).of_session(&found.key.hex())
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Opened sessions kept in this process, so that a request with a known session waits for no store.
 //!
-//! A [`SessionCache`] holds what the gateway made of a session ([`Arc<T>`]: opened record, ready header values) under
-//! its key. It is bounded, split into shards so that workers seldom meet, and a hit costs one hash look-up and one
-//! reference count: nothing is allocated, nothing is awaited.
+//! A [`SessionCache`] holds a handle on a session (`Resting`) under its key. It is bounded, split into shards so that
+//! workers seldom meet, and a hit costs one hash look-up and one reference count: nothing is allocated, nothing is
+//! awaited.
 //!
 //! **Nothing stale is ever kept.** Every [`Change`] of the store goes through [`apply`](SessionCache::apply). A load
 //! that began before a change and finishes after it must not put back what the change took away, so each load carries
@@ -20,7 +20,7 @@
 use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Arc, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -66,12 +66,12 @@ struct Shard<T> {
     generation: AtomicU64,
 }
 
-type Entries<T> = unsync::Cache<SessionKey, Arc<T>, UnitWeighter, BuildHasherDefault<KeyHasher>>;
+type Entries<T> = unsync::Cache<SessionKey, T, UnitWeighter, BuildHasherDefault<KeyHasher>>;
 
 /// No grace for a cache that never saw the store's news: nothing in it was ever known to be current.
 const NEVER_TRUSTED: i64 = i64::MIN;
 
-impl<T> SessionCache<T> {
+impl<T: Clone> SessionCache<T> {
     /// An empty cache for about `capacity` sessions, suspect until the first [`Change::Watching`].
     pub fn new(capacity: usize) -> Self {
         let each = capacity.div_ceil(SHARDS).max(1);
@@ -81,12 +81,12 @@ impl<T> SessionCache<T> {
 
     /// The session under `key`, while news flow.
     #[inline]
-    pub fn get(&self, key: &SessionKey) -> Option<Arc<T>> {
+    pub fn get(&self, key: &SessionKey) -> Option<T> {
         if self.trusted.load(Ordering::Acquire) { self.held(key) } else { None }
     }
 
     /// The session under `key` as [`get`](Self::get) gives it, and the stamp to ask by whether it is current later.
-    pub(super) fn get_stamped(&self, key: &SessionKey) -> Option<(Arc<T>, Stamp)> {
+    pub(super) fn get_stamped(&self, key: &SessionKey) -> Option<(T, Stamp)> {
         if !self.trusted.load(Ordering::Acquire) {
             return None;
         }
@@ -105,7 +105,7 @@ impl<T> SessionCache<T> {
     }
 
     /// The session under `key` although its store cannot be asked: while news flow, and for `grace` after they stopped.
-    pub fn get_during_outage(&self, key: &SessionKey, now: Timestamp, grace: Duration) -> Option<Arc<T>> {
+    pub fn get_during_outage(&self, key: &SessionKey, now: Timestamp, grace: Duration) -> Option<T> {
         if !self.trusted.load(Ordering::Acquire) {
             let since = self.suspect_since.load(Ordering::Acquire);
             if since == NEVER_TRUSTED || now.since(Timestamp::from_millis(since)) >= grace {
@@ -127,7 +127,7 @@ impl<T> SessionCache<T> {
 
     /// Keeps what a load brought. False, and not kept, when something was forgotten since the load began: what was
     /// read may be old, so the reader should read again.
-    pub fn insert(&self, loading: Loading, session: Arc<T>) -> bool {
+    pub fn insert(&self, loading: Loading, session: T) -> bool {
         let shard = self.shard(&loading.key).1;
         let mut entries = shard.entries.write().unwrap_or_else(PoisonError::into_inner);
         if shard.generation.load(Ordering::Acquire) != loading.generation {
@@ -142,6 +142,13 @@ impl<T> SessionCache<T> {
         self.shard(key).1.change(|entries| {
             entries.remove(key);
         });
+    }
+
+    /// Forgets everything, and refuses all loads that are under way.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            shard.change(Entries::clear);
+        }
     }
 
     /// Follows one piece of news. `now` is when it came.
@@ -174,6 +181,15 @@ impl<T> SessionCache<T> {
         }
     }
 
+    /// What the tables take of memory themselves, without what the handles lead to. Slots that were never written to do not
+    /// count: for the operating system they are not there.
+    #[cfg(test)]
+    pub(super) fn table_bytes(&self) -> usize {
+        let used =
+            |shard: &Shard<T>| shard.entries.read().unwrap_or_else(PoisonError::into_inner).memory_used().total();
+        self.shards.iter().map(used).sum()
+    }
+
     /// How many sessions are held.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.entries.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
@@ -189,7 +205,7 @@ impl<T> SessionCache<T> {
         self.trusted.load(Ordering::Acquire)
     }
 
-    fn held(&self, key: &SessionKey) -> Option<Arc<T>> {
+    fn held(&self, key: &SessionKey) -> Option<T> {
         self.shard(key).1.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -206,9 +222,7 @@ impl<T> SessionCache<T> {
         }
         // Every shard is emptied, and loads under way refused, before any is trusted: otherwise a reader could meet an
         // entry from before the outage.
-        for shard in &self.shards {
-            shard.change(Entries::clear);
-        }
+        self.clear();
         self.trusted.store(true, Ordering::Release);
     }
 
@@ -220,13 +234,13 @@ impl<T> SessionCache<T> {
     }
 }
 
-impl<T> std::fmt::Debug for SessionCache<T> {
+impl<T: Clone> std::fmt::Debug for SessionCache<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SessionCache").field("len", &self.len()).field("trusted", &self.is_trusted()).finish()
     }
 }
 
-impl<T> Shard<T> {
+impl<T: Clone> Shard<T> {
     fn new(capacity: usize) -> Self {
         let weight = u64::try_from(capacity).unwrap_or(u64::MAX);
         // Room is made as sessions come, not for the whole capacity at start.
@@ -265,6 +279,8 @@ impl Hasher for KeyHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock::ManualClock;
 
@@ -282,14 +298,14 @@ mod tests {
     }
 
     fn put(cache: &SessionCache<u32>, key: SessionKey, value: u32) -> bool {
-        cache.insert(cache.begin_load(&key), Arc::new(value))
+        cache.insert(cache.begin_load(&key), value)
     }
 
     #[test]
     fn what_was_inserted_is_found_until_it_changes() {
         let cache = trusted();
         assert!(put(&cache, key(1), 7));
-        assert_eq!(cache.get(&key(1)).as_deref(), Some(&7));
+        assert_eq!(cache.get(&key(1)).as_ref(), Some(&7));
         assert_eq!(cache.get(&key(2)), None);
         cache.apply(Change::One(key(1)), NOW);
         assert_eq!(cache.get(&key(1)), None);
@@ -301,7 +317,7 @@ mod tests {
         let loading = cache.begin_load(&key(1));
         // The store has answered with the old record; its revocation overtakes the answer.
         cache.apply(Change::One(key(1)), NOW);
-        assert!(!cache.insert(loading, Arc::new(7)));
+        assert!(!cache.insert(loading, 7));
         assert_eq!(cache.get(&key(1)), None);
         assert!(put(&cache, key(1), 8), "a later load is kept");
     }
@@ -311,7 +327,7 @@ mod tests {
         let cache = trusted();
         let loading = cache.begin_load(&key(1));
         cache.apply(Change::One(key(2)), NOW);
-        assert!(cache.insert(loading, Arc::new(7)));
+        assert!(cache.insert(loading, 7));
     }
 
     #[test]
@@ -321,8 +337,8 @@ mod tests {
         cache.apply(Change::Missed, NOW);
         let during = cache.begin_load(&key(2));
         cache.apply(Change::Watching, NOW);
-        assert!(!cache.insert(before, Arc::new(1)));
-        assert!(!cache.insert(during, Arc::new(2)));
+        assert!(!cache.insert(before, 1));
+        assert!(!cache.insert(during, 2));
         assert!(cache.is_empty());
     }
 
@@ -333,7 +349,7 @@ mod tests {
         cache.apply(Change::Missed, NOW);
         assert_eq!(cache.get(&key(1)), None);
         let in_time = NOW.plus(GRACE).minus(Duration::from_millis(1));
-        assert_eq!(cache.get_during_outage(&key(1), in_time, GRACE).as_deref(), Some(&7));
+        assert_eq!(cache.get_during_outage(&key(1), in_time, GRACE).as_ref(), Some(&7));
         assert_eq!(cache.get_during_outage(&key(1), NOW.plus(GRACE), GRACE), None);
         assert_eq!(cache.get_during_outage(&key(1), NOW, Duration::ZERO), None, "no grace, no session");
         // A second loss does not start the grace anew.
@@ -397,7 +413,7 @@ mod tests {
                         let value = stored.load(Ordering::SeqCst);
                         // The answer of the store is on its way.
                         std::thread::yield_now();
-                        cache.insert(loading, Arc::new(value));
+                        cache.insert(loading, value);
                     }
                 });
             }
@@ -407,7 +423,7 @@ mod tests {
                     cache.apply(Change::One(key(1)), NOW);
                     for _ in 0..20 {
                         std::thread::yield_now();
-                        if cache.get(&key(1)).is_some_and(|cached| *cached != value) {
+                        if cache.get(&key(1)).is_some_and(|cached| cached != value) {
                             stale.fetch_add(1, Ordering::SeqCst);
                         }
                     }

@@ -81,7 +81,7 @@ mod tests {
     const KEY: SessionKey = SessionKey::from_bytes([1; 32]);
 
     struct Store {
-        cache: SessionCache<Live>,
+        cache: SessionCache<u8>,
         flights: Arc<Flights>,
         asked: Arc<AtomicUsize>,
         answers: Arc<Semaphore>,

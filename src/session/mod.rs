@@ -1,9 +1,13 @@
 //! Sessions: signed-in browsers.
 //!
 //! A browser holds an opaque [`SessionId`] of 256 random bits in one cookie ([`cookie`]). The store knows only its
-//! hash, the [`SessionKey`], so a copy of the store opens nothing. The record under the key is a [`Session`], sealed
+//! hash, the [`SessionKey`], so a copy of the store opens nothing. The record under the key is a [`Record`], sealed
 //! with the server's keys; the provider's tokens inside are sealed once more with a key that needs the id itself, so
 //! only cookie and server together can use them.
+//!
+//! A session has three forms. The store has its [`Record`], whole. The cache of all workers has it at rest
+//! ([`resting`]): what requests need, packed into some 400 bytes. A worker that uses it opens that into a [`live::Live`]
+//! and keeps it in its window ([`near`]).
 //!
 //! A [`SessionStore`] moves sealed bytes under a key for a time, atomically where it matters. Sealing, cookies,
 //! lifetimes and caching live above it in [`Sessions`], so no store can get them wrong. To add a store: one file
@@ -20,14 +24,21 @@ pub mod live;
 pub mod near;
 mod news;
 mod open;
+pub mod record;
 #[cfg(feature = "session-redis")]
 pub mod redis;
+pub mod resting;
 mod sessions;
 pub mod streams;
+mod tokens;
+mod voucher;
 
 pub use sessions::{Beginning, Sessions};
 
-pub use self::open::{OpenError, open};
+pub use self::{
+    open::{OpenError, open},
+    record::Record,
+};
 
 use std::{fmt, time::Duration};
 
@@ -125,7 +136,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// A signed-in browser, as the record in the store tells once it is opened.
+/// The facts of a signed-in browser: what rules, headers and pages are made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Whose it is.
@@ -141,12 +152,6 @@ pub struct Session {
     /// When the next renewal by origin is due; `None` when the origin allows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_at: Option<Timestamp>,
-    /// The browser, for the person's list of sessions: the User-Agent cut to 200 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
-    /// The provider's tokens, sealed with a key that needs the session id; base64url.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<String>,
 }
 
 /// What a store keeps under a key: sealed bytes and what it needs to keep them by.
@@ -178,6 +183,17 @@ pub struct NewStored {
     /// Now.
     pub last_seen: Timestamp,
     /// When the store drops it.
+    pub expires_at: Timestamp,
+}
+
+/// That a session was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its key.
+    pub key: SessionKey,
+    /// When.
+    pub seen: Timestamp,
+    /// When it expires if it is not used again.
     pub expires_at: Timestamp,
 }
 
@@ -284,9 +300,12 @@ pub trait SessionStore: Outbox {
         letters: &[Letter],
     ) -> Result<Replaced, StoreError>;
 
-    /// Notes that the session was used: moves `last_seen` and `expires_at` forward, never back; does not count as a
-    /// change. False when it has ended.
-    async fn touch(&self, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> Result<bool, StoreError>;
+    /// Notes that sessions were used: moves `last_seen` and `expires_at` forward, never back; does not count as a
+    /// change. Gives for each sighting, in their order, whether its session goes on: false when it has ended.
+    ///
+    /// Any number go in one call, in few steps of the store, none of which holds up others for long. After an error some
+    /// may be noted and some not; to tell them again does no harm.
+    async fn touch(&self, sightings: &[Sighting]) -> Result<Vec<bool>, StoreError>;
 
     /// Ends one session. False when there was none.
     async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError>;

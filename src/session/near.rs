@@ -1,7 +1,8 @@
 //! A worker's own window onto the sessions all workers share.
 //!
-//! The shared cache costs a hit one digest, one lock and one shared reference count: little, but each of them is a
-//! memory line that all workers write to. What this worker saw lately it finds here by the id itself, with none of them.
+//! The shared cache costs a hit one digest, one lock and one shared reference count, and the session in it is at rest and
+//! must be opened. What this worker saw lately it finds here by the id itself, opened, with the header lines made for it:
+//! no memory line is touched that other workers write to.
 //!
 //! **Nothing stale.** An entry is as good as the [`Stamp`] it was taken with: once anything of its shard was forgotten,
 //! or the store's news stopped, it is passed over and the shared cache is asked. So a revocation takes effect here at
@@ -18,6 +19,7 @@ use super::{
     SessionId,
     cache::{SessionCache, Stamp},
     live::Live,
+    resting::Resting,
 };
 use crate::clock::Timestamp;
 
@@ -27,18 +29,18 @@ const PLACES: usize = 4096;
 /// How long it is remembered that there is no such session.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 
-/// A live session in use on one worker: counted there alone.
+/// An open session in use on one worker: counted there alone.
 #[derive(Debug, Clone)]
 #[expect(clippy::redundant_allocation, reason = "the outer count is this worker's own")]
 pub struct Held(Rc<Arc<Live>>);
 
 impl Held {
-    /// Takes what all workers share.
+    /// Takes what was opened.
     pub fn new(live: Arc<Live>) -> Self {
         Self(Rc::new(live))
     }
 
-    /// As all workers share it.
+    /// As other threads may have it.
     pub fn shared(&self) -> &Arc<Live> {
         &self.0
     }
@@ -87,7 +89,7 @@ impl Near {
     }
 
     /// What is known of `id`, if it was seen here: a session only if it is still what `cache` holds.
-    pub(super) fn get(&self, id: &SessionId, cache: &SessionCache<Live>, now: Timestamp) -> Option<Known> {
+    pub(super) fn get(&self, id: &SessionId, cache: &SessionCache<Resting>, now: Timestamp) -> Option<Known> {
         let places = self.places.borrow();
         let place = places.get(index(id))?.as_ref()?;
         if !bool::from(place.id.bytes().ct_eq(id.bytes())) {
@@ -99,9 +101,9 @@ impl Near {
         }
     }
 
-    /// Keeps what `cache` gave.
-    pub(super) fn put(&self, id: &SessionId, live: Arc<Live>, stamp: Stamp) -> Held {
-        let held = Held::new(live);
+    /// Keeps what was opened of what the cache gave with `stamp`.
+    pub(super) fn put(&self, id: &SessionId, live: Live, stamp: Stamp) -> Held {
+        let held = Held::new(Arc::new(live));
         self.keep(id, Kept::Held(held.clone(), stamp));
         held
     }
@@ -139,11 +141,11 @@ fn index(id: &SessionId) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Change, Session, Stored};
+    use crate::session::{Change, Session, Stored, voucher::Vouchers};
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-    fn live(id: &SessionId) -> Arc<Live> {
+    fn resting() -> Resting {
         let session: Session = serde_json::from_value(serde_json::json!({
             "account": "0190163d-8694-739b-aea5-966c26f8ad90",
             "origin": {"provider": "google", "issuer": "i", "subject": "s", "at": NOW},
@@ -151,21 +153,21 @@ mod tests {
         }))
         .unwrap();
         let stored = Stored { sealed: vec![], version: 1, last_seen: NOW, expires_at: NOW };
-        Arc::new(Live::new(id.key(), session, &stored))
+        Resting::new(&session, None, &stored, &Vouchers::default()).unwrap()
     }
 
-    fn trusted() -> SessionCache<Live> {
+    fn trusted() -> SessionCache<Resting> {
         let cache = SessionCache::new(100);
         cache.apply(Change::Watching, NOW);
         cache
     }
 
     /// The session of a fresh id in `cache` and in the window.
-    fn seen(cache: &SessionCache<Live>, near: &Near) -> SessionId {
+    fn seen(cache: &SessionCache<Resting>, near: &Near) -> SessionId {
         let id = SessionId::fresh();
-        cache.insert(cache.begin_load(&id.key()), live(&id));
-        let (live, stamp) = cache.get_stamped(&id.key()).unwrap();
-        near.put(&id, live, stamp);
+        cache.insert(cache.begin_load(&id.key()), resting());
+        let (resting, stamp) = cache.get_stamped(&id.key()).unwrap();
+        near.put(&id, resting.open(&id.key()).unwrap(), stamp);
         assert!(matches!(near.get(&id, cache, NOW), Some(Known::Session(_))));
         id
     }

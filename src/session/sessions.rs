@@ -1,28 +1,35 @@
 //! Sessions above any store: sealing, lifetimes, the cache, the once-a-minute note of use.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
-use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{
-    NewStored, Replaced, Session, SessionId, SessionKey, SessionStore, StoreError, Stored, Telling, Whose,
-    cache::SessionCache,
+    NewStored, Record, Replaced, Session, SessionId, SessionKey, SessionStore, Sighting, StoreError, Stored, Telling,
+    Whose,
+    cache::{Loading, SessionCache},
     flight::Flights,
     lifetime::Lifetime,
     live::Live,
     near::{Known, Near},
+    record::{self, Found},
+    resting::Resting,
+    tokens,
+    voucher::Vouchers,
 };
 use crate::{
     clock::{Clock, Timestamp},
     event::sink::Letter,
     identity::{AccountId, VerifiedIdentity},
     provider::Tokens,
-    secret::{KeyRing, Purpose, Secret},
+    secret::{KeyRing, Purpose},
 };
 
 /// How often the store is told that a session is in use.
@@ -53,11 +60,14 @@ pub struct Sessions {
     keys: KeyRing,
     lifetime: Lifetime,
     outage_grace: Duration,
-    cache: SessionCache<Live>,
+    cache: SessionCache<Resting>,
+    vouchers: Vouchers,
+    /// Whether a route passes the provider's tokens on, so that they must be at hand.
+    keeps_tokens: AtomicBool,
     flights: Arc<Flights>,
     clock: Arc<dyn Clock>,
     /// Sightings the store is yet to be told of; drained by [`Sessions::tell_sightings`].
-    sightings: Mutex<Vec<(SessionKey, Timestamp, Timestamp)>>,
+    sightings: Mutex<Vec<Sighting>>,
 }
 
 impl Sessions {
@@ -72,6 +82,8 @@ impl Sessions {
     ) -> Self {
         Self {
             cache: SessionCache::new(capacity),
+            vouchers: Vouchers::default(),
+            keeps_tokens: AtomicBool::new(false),
             flights: Arc::default(),
             store,
             keys,
@@ -92,6 +104,18 @@ impl Sessions {
         &self.keys
     }
 
+    /// Keeps the provider's tokens, sealed, with cached sessions from now on, or no longer.
+    ///
+    /// To be called before the configuration that passes them on is in use: when this returns, none is found in the cache
+    /// without its tokens, whatever was being loaded meanwhile. During an outage of the store that means that no session
+    /// from before is found at all: a request without the token its route promises would be worse than none.
+    pub fn keep_tokens(&self, keep: bool) {
+        // Told before the cache is emptied: a load that is not refused by that has begun after it, and sees this.
+        if !self.keeps_tokens.swap(keep, Ordering::SeqCst) && keep {
+            self.cache.clear();
+        }
+    }
+
     /// What is known of `id` without asking the store: from the worker's window or the cache, if that can be trusted. The
     /// data plane's only question: no waiting, and mostly no lock.
     pub fn near(&self, near: &Near, id: &SessionId, now: Timestamp) -> Option<Known> {
@@ -99,8 +123,9 @@ impl Sessions {
             Some(Known::Session(held)) => held,
             Some(Known::Nobody) => return Some(Known::Nobody),
             None => {
-                let (live, stamp) = self.cache.get_stamped(&id.key())?;
-                near.put(id, live, stamp)
+                let key = id.key();
+                let (resting, stamp) = self.cache.get_stamped(&key)?;
+                near.put(id, resting.open(&key)?, stamp)
             }
         };
         self.in_use(&held, now).then_some(Known::Session(held))
@@ -108,7 +133,7 @@ impl Sessions {
 
     /// The cached session under `key`, likewise.
     fn cached(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<Live>> {
-        self.cache.get(key).filter(|live| self.in_use(live, now))
+        self.cache.get(key)?.open(key).filter(|live| self.in_use(live, now)).map(Arc::new)
     }
 
     /// Notes that a session is used, if it is alive.
@@ -149,20 +174,57 @@ impl Sessions {
         self.read(key, self.clock.now()).await
     }
 
+    /// The record under `key` as the store has it now: whole, and with what is needed to replace it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn record(&self, key: &SessionKey) -> Result<Option<Found>, StoreError> {
+        let now = self.clock.now();
+        let Some(fetched) = self.fetch(key, now).await? else { return Ok(None) };
+        let Some(record) = Record::read(&fetched.json) else { return Ok(self.unreadable(key)) };
+        let tokens = if self.keeps_tokens() { record.sealed_tokens() } else { None };
+        let (version, last_seen) = (fetched.stored.version, fetched.stored.last_seen);
+        let live = self.admit(key, record.session.clone(), tokens.as_deref(), fetched, now)?;
+        Ok(live.map(|_| Found { key: *key, record, version, last_seen }))
+    }
+
     /// Reads past the cache, and fills it.
     async fn read(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Arc<Live>>, StoreError> {
+        let Some(fetched) = self.fetch(key, now).await? else { return Ok(None) };
+        let Some(session) = Record::only_facts(&fetched.json) else { return Ok(self.unreadable(key)) };
+        let tokens = if self.keeps_tokens() { Record::only_tokens(&fetched.json) } else { None };
+        Ok(self.admit(key, session, tokens.as_deref(), fetched, now)?.map(Arc::new))
+    }
+
+    /// Asks the store for a record, and unseals it.
+    async fn fetch(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Fetched>, StoreError> {
         let loading = self.cache.begin_load(key);
         let Some(stored) = self.store.load(key, now).await? else { return Ok(None) };
-        let Some(session) = self.open(key, &stored) else {
-            // Sealed with a key we no longer have: the session cannot be used, and the person signs in again.
-            tracing::info!(session = ?key, "session record does not open with any current key");
-            return Ok(None);
-        };
-        let live = Arc::new(Live::new(*key, session, &stored));
+        let Some(json) = self.unseal(key, &stored) else { return Ok(self.unreadable(key)) };
+        Ok(Some(Fetched { loading, stored, json }))
+    }
+
+    /// A record sealed with a key that we no longer have: the session cannot be used, and the person signs in again.
+    fn unreadable<T>(&self, key: &SessionKey) -> Option<T> {
+        tracing::info!(session = ?key, "session record does not open with any current key");
+        None
+    }
+
+    /// Fills the cache with what was read, and opens it for use, if it is alive.
+    fn admit(
+        &self,
+        key: &SessionKey,
+        session: Session,
+        tokens: Option<&[u8]>,
+        Fetched { loading, stored, .. }: Fetched,
+        now: Timestamp,
+    ) -> Result<Option<Live>, StoreError> {
+        let resting = Resting::new(&session, tokens, &stored, &self.vouchers)?;
+        let live = Live::new(*key, session, stored.version, resting.clone());
         if !live.is_alive(now) {
             return Ok(None);
         }
-        self.cache.insert(loading, live.clone());
+        self.cache.insert(loading, resting);
         self.note_use(&live, now);
         Ok(Some(live))
     }
@@ -172,7 +234,8 @@ impl Sessions {
         if self.outage_grace.is_zero() {
             return None;
         }
-        self.cache.get_during_outage(key, now, self.outage_grace).filter(|live| live.is_alive(now))
+        let resting = self.cache.get_during_outage(key, now, self.outage_grace)?;
+        resting.open(key).filter(|live| live.is_alive(now)).map(Arc::new)
     }
 
     /// Begins a session under a fresh id; the session `replaces` ends in the same step (threats 8.1), in which the
@@ -191,24 +254,26 @@ impl Sessions {
         let key = id.key();
         let origin = beginning.identity.origin().clone();
         let ends_at = self.lifetime.ends_at(now);
-        let session = Session {
-            account: beginning.account,
-            profile: beginning.identity.profile().clone(),
-            created_at: now,
-            ends_at,
-            renew_at: beginning.renew_at,
+        let record = Record {
+            session: Session {
+                account: beginning.account,
+                profile: beginning.identity.profile().clone(),
+                created_at: now,
+                ends_at,
+                renew_at: beginning.renew_at,
+                origin: origin.clone(),
+            },
             user_agent: beginning
                 .user_agent
                 .map(|agent| agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect()),
             tokens: Some(self.seal_tokens(&id, beginning.tokens)),
-            origin: origin.clone(),
         };
         let new = NewStored {
             key,
             account: beginning.account,
             identity: origin.key,
             sid: origin.sid,
-            sealed: self.seal(&key, &session)?,
+            sealed: self.seal(&key, &record)?,
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, ends_at),
         };
@@ -227,17 +292,17 @@ impl Sessions {
     /// When the store does not acknowledge it; the session may then be over.
     pub async fn rename(&self, id: &SessionId) -> Result<Option<SessionId>, StoreError> {
         let (old, now) = (id.key(), self.clock.now());
-        let Some(live) = self.reload(&old).await? else { return Ok(None) };
+        let Some(Found { mut record, .. }) = self.record(&old).await? else { return Ok(None) };
         let new = SessionId::fresh();
         let key = new.key();
-        let mut session = live.session().clone();
-        session.tokens = self.tokens(id, &session).map(|tokens| self.seal_tokens(&new, &tokens));
+        record.tokens = self.tokens_of(id, &record).map(|tokens| self.seal_tokens(&new, &tokens));
+        let session = &record.session;
         let stored = NewStored {
             key,
             account: session.account,
             identity: session.origin.key.clone(),
             sid: session.origin.sid.clone(),
-            sealed: self.seal(&key, &session)?,
+            sealed: self.seal(&key, &record)?,
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, session.ends_at),
         };
@@ -250,7 +315,7 @@ impl Sessions {
         Ok(Some(new))
     }
 
-    /// Replaces the record of `live` by one with new tokens and, if told, a new profile.
+    /// Replaces the record that was `found` by one with new tokens and, if told, a new profile.
     ///
     /// The `letters` that tell of it are written in the same step.
     /// Retries while somebody else changed the record in between, so that a rotated refresh token is not lost
@@ -261,22 +326,21 @@ impl Sessions {
     pub async fn renewed(
         &self,
         id: &SessionId,
-        live: &Live,
+        found: &Found,
         renewal: &crate::provider::Renewed,
         letters: &[Letter],
     ) -> Result<Replaced, StoreError> {
         const TRIES: usize = 5;
-        let key = *live.key();
-        let (mut session, mut version) = (live.session().clone(), live.version());
+        let (key, mut record, mut version) = (found.key, found.record.clone(), found.version);
         for _ in 0..TRIES {
-            session.tokens = Some(self.seal_tokens(id, &renewal.tokens));
-            session.renew_at = renewal.renew_at;
+            record.tokens = Some(self.seal_tokens(id, &renewal.tokens));
+            record.session.renew_at = renewal.renew_at;
             if let Some(profile) = &renewal.profile {
-                session.profile = profile.clone();
+                record.session.profile = profile.clone();
             }
             let now = self.clock.now();
-            let sealed = self.seal(&key, &session)?;
-            let expires_at = self.lifetime.expires_at(now, session.ends_at);
+            let sealed = self.seal(&key, &record)?;
+            let expires_at = self.lifetime.expires_at(now, record.session.ends_at);
             match self.store.replace(&key, version, sealed, expires_at, now, letters).await? {
                 Replaced::Changed => {}
                 done => {
@@ -285,7 +349,7 @@ impl Sessions {
                 }
             }
             let Some(stored) = self.store.load(&key, now).await? else { return Ok(Replaced::Gone) };
-            session = self
+            record = self
                 .open(&key, &stored)
                 .ok_or_else(|| StoreError::Corrupt("a record changed into one that does not open".into()))?;
             version = stored.version;
@@ -293,11 +357,15 @@ impl Sessions {
         Ok(Replaced::Changed)
     }
 
-    /// The provider's tokens of a session; only the browser's id opens them.
-    pub fn tokens(&self, id: &SessionId, session: &Session) -> Option<Tokens> {
-        let sealed = URL_SAFE_NO_PAD.decode(session.tokens.as_deref()?).ok()?;
-        let opened = self.keys.open(Purpose::ProviderTokens, id.bytes(), id.key().bytes(), &sealed).ok()?;
-        serde_json::from_slice::<TokenRecord>(&opened).ok().map(TokenRecord::into_tokens)
+    /// The provider's tokens of a session in use, if they are kept at hand ([`keep_tokens`](Self::keep_tokens)); only the
+    /// browser's id opens them.
+    pub fn tokens(&self, id: &SessionId, live: &Live) -> Option<Tokens> {
+        tokens::open(&self.keys, id, live.resting().tokens()?)
+    }
+
+    /// The provider's tokens of a session as its record has them; only the browser's id opens them.
+    pub fn tokens_of(&self, id: &SessionId, record: &Record) -> Option<Tokens> {
+        tokens::open(&self.keys, id, &record.sealed_tokens()?)
     }
 
     /// Ends one session, here at once and everywhere within moments, and tells of it in the same step. False when there
@@ -330,24 +398,28 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn list(&self, account: &AccountId) -> Result<Vec<(SessionKey, Session, Timestamp)>, StoreError> {
-        let stored = self.store.list(account, self.clock.now()).await?;
-        Ok(stored
-            .into_iter()
-            .filter_map(|(key, stored)| self.open(&key, &stored).map(|session| (key, session, stored.last_seen)))
-            .collect())
+    pub async fn list(&self, account: &AccountId) -> Result<Vec<Found>, StoreError> {
+        let listed = self.store.list(account, self.clock.now()).await?;
+        let found = |(key, stored): (SessionKey, Stored)| {
+            let record = self.open(&key, &stored)?;
+            Some(Found { key, record, version: stored.version, last_seen: stored.last_seen })
+        };
+        Ok(listed.into_iter().filter_map(found).collect())
     }
 
     /// Tells the store which sessions were used since the last call. Runs on the control plane every few seconds.
     pub async fn tell_sightings(&self) {
         let due = std::mem::take(&mut *self.sightings.lock().unwrap_or_else(PoisonError::into_inner));
-        for (key, seen, expires_at) in due {
-            match self.store.touch(&key, seen, expires_at).await {
-                Ok(true) => {}
-                Ok(false) => self.cache.forget(&key),
-                // Nothing is lost but precision: the next sighting tells again.
-                Err(error) => return tracing::debug!(%error, "could not note the use of sessions"),
+        if due.is_empty() {
+            return;
+        }
+        match self.store.touch(&due).await {
+            Ok(going_on) => {
+                let ended = due.iter().zip(going_on).filter(|(_, goes_on)| !goes_on);
+                ended.for_each(|(sighting, _)| self.cache.forget(&sighting.key));
             }
+            // Nothing is lost but precision: the next sighting tells again.
+            Err(error) => tracing::debug!(%error, "could not note the use of sessions"),
         }
     }
 
@@ -369,13 +441,11 @@ impl Sessions {
         }
     }
 
-    /// Forgets every cached session; the store has them all.
+    /// Forgets every cached session; the store has them all. During its outage they stay, for nothing could bring them
+    /// back.
     pub fn drop_cache(&self) {
-        let now = self.clock.now();
-        let was_trusted = self.cache.is_trusted();
-        self.cache.apply(super::Change::Missed, now);
-        if was_trusted {
-            self.cache.apply(super::Change::Watching, now);
+        if self.cache.is_trusted() {
+            self.cache.clear();
         }
     }
 
@@ -386,58 +456,43 @@ impl Sessions {
 
     /// Counts the use of a session: prolongs its idle end at once, tells the store at most once a minute.
     fn note_use(&self, live: &Live, now: Timestamp) {
-        if live.sight(now, SIGHTING_INTERVAL) {
+        if live.resting().sight(now, SIGHTING_INTERVAL) {
             let expires_at = self.lifetime.expires_at(now, live.session().ends_at);
-            live.prolong(expires_at);
-            self.sightings.lock().unwrap_or_else(PoisonError::into_inner).push((*live.key(), now, expires_at));
+            live.resting().prolong(expires_at);
+            let sighting = Sighting { key: *live.key(), seen: now, expires_at };
+            self.sightings.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
         }
     }
 
-    fn seal(&self, key: &SessionKey, session: &Session) -> Result<Vec<u8>, StoreError> {
-        let record = serde_json::to_vec(session).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        Ok(self.keys.seal(Purpose::SessionRecord, b"", key.bytes(), &record))
+    fn keeps_tokens(&self) -> bool {
+        self.keeps_tokens.load(Ordering::SeqCst)
     }
 
-    fn open(&self, key: &SessionKey, stored: &Stored) -> Option<Session> {
-        let opened = self.keys.open(Purpose::SessionRecord, b"", key.bytes(), &stored.sealed).ok()?;
-        serde_json::from_slice(&opened).ok()
+    fn seal(&self, key: &SessionKey, record: &Record) -> Result<Vec<u8>, StoreError> {
+        let json = serde_json::to_vec(record).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        Ok(self.keys.seal(Purpose::SessionRecord, b"", key.bytes(), &json))
+    }
+
+    fn unseal(&self, key: &SessionKey, stored: &Stored) -> Option<Zeroizing<Vec<u8>>> {
+        self.keys.open(Purpose::SessionRecord, b"", key.bytes(), &stored.sealed).ok()
+    }
+
+    fn open(&self, key: &SessionKey, stored: &Stored) -> Option<Record> {
+        Record::read(&self.unseal(key, stored)?)
     }
 
     fn seal_tokens(&self, id: &SessionId, tokens: &Tokens) -> String {
-        let record = zeroize::Zeroizing::new(serde_json::to_vec(&TokenRecord::from_tokens(tokens)).unwrap_or_default());
-        URL_SAFE_NO_PAD.encode(self.keys.seal(Purpose::ProviderTokens, id.bytes(), id.key().bytes(), &record))
+        record::wrapped(&tokens::seal(&self.keys, id, tokens))
     }
 }
 
-/// Tokens as they are sealed.
-#[derive(Serialize, Deserialize)]
-struct TokenRecord {
-    access: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refresh: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
+/// A record on its way from the store.
+struct Fetched {
+    /// The right to cache it.
+    loading: Loading,
+    stored: Stored,
+    json: Zeroizing<Vec<u8>>,
 }
 
-impl TokenRecord {
-    fn from_tokens(tokens: &Tokens) -> Self {
-        let text = |secret: &Secret| secret.expose().to_owned();
-        Self {
-            access: text(&tokens.access_token),
-            expires_at: tokens.expires_at,
-            refresh: tokens.refresh_token.as_ref().map(text),
-            id: tokens.id_token.as_ref().map(text),
-        }
-    }
-
-    fn into_tokens(self) -> Tokens {
-        Tokens {
-            access_token: Secret::new(self.access),
-            expires_at: self.expires_at,
-            refresh_token: self.refresh.map(Secret::new),
-            id_token: self.id.map(Secret::new),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -37,13 +37,6 @@ use names::Names;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SetId(u16);
 
-impl SetId {
-    /// Its place among all sets, from 0.
-    pub(super) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
 /// There is no such set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no set of identity headers named \"{0}\"")]
@@ -205,11 +198,6 @@ impl HeaderPlan {
     /// proxy in front overwrites what the client sent (threat model, 2.7).
     pub fn names(&self, set: SetId) -> impl Iterator<Item = &HeaderName> {
         self.lines(set).iter().map(|(name, _)| name)
-    }
-
-    /// How many sets there are.
-    pub(super) fn set_count(&self) -> usize {
-        self.sets.len()
     }
 
     fn lines(&self, set: SetId) -> &[(HeaderName, Source)] {

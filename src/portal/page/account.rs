@@ -3,11 +3,7 @@
 use serde::Serialize;
 
 use super::super::browser::Browser;
-use crate::{
-    clock::Timestamp,
-    identity::Profile,
-    session::{Session, SessionKey},
-};
+use crate::{clock::Timestamp, identity::Profile, session::record::Found};
 
 /// The form field that says which sessions to end: [`WHICH_ONE`], [`WHICH_OTHERS`] or [`WHICH_ALL`].
 pub const WHICH_FIELD: &str = "end";
@@ -132,17 +128,17 @@ impl LinkedIdentity {
 }
 
 impl OpenSession {
-    /// The row of `session`, which came by the provider people call `provider`.
-    pub fn of(key: &SessionKey, session: &Session, last_seen: Timestamp, provider: String, current: bool) -> Self {
-        let browser = Browser::recognise(session.user_agent.as_deref().unwrap_or_default());
+    /// The row of a session, which came by the provider people call `provider`.
+    pub fn of(found: &Found, provider: String, current: bool) -> Self {
+        let browser = Browser::recognise(found.record.user_agent.as_deref().unwrap_or_default());
         Self {
-            key: key.hex(),
+            key: found.key.hex(),
             browser: browser.name,
             system: browser.system,
             mobile: browser.mobile,
             provider,
-            created_at: session.created_at,
-            last_seen,
+            created_at: found.record.session.created_at,
+            last_seen: found.last_seen,
             current,
         }
     }
@@ -164,7 +160,7 @@ impl Account {
             current,
         };
         let session = |index: u8, browser, system, mobile, minutes| OpenSession {
-            key: SessionKey::from_bytes([index; 32]).hex(),
+            key: crate::session::SessionKey::from_bytes([index; 32]).hex(),
             browser,
             system,
             mobile,

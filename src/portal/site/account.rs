@@ -125,8 +125,9 @@ impl Site {
                 .collect(),
             sessions: sessions
                 .iter()
-                .map(|(key, listed, last_seen)| {
-                    page::OpenSession::of(key, listed, *last_seen, label(&listed.origin.provider), key == live.key())
+                .map(|listed| {
+                    let provider = label(&listed.record.session.origin.provider);
+                    page::OpenSession::of(listed, provider, listed.key == *live.key())
                 })
                 .collect(),
             link_url: Some(self.link_url(live)),

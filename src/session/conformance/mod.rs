@@ -7,7 +7,7 @@ mod outbox;
 use std::{any::Any, sync::Arc, time::Duration};
 
 use self::outbox::*;
-use super::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Stored, Untold, Whose};
+use super::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Sighting, Stored, Untold, Whose};
 use crate::{
     clock::Timestamp,
     identity::{AccountId, IdentityKey, Issuer, Subject},
@@ -48,6 +48,9 @@ conformance!(
     a_replacement_may_shorten_the_session,
     touch_moves_forward_and_never_back,
     touch_never_revives,
+    many_sightings_go_at_once_and_those_of_ended_sessions_are_told,
+    a_session_seen_more_than_once_in_a_call_goes_as_far_as_the_furthest,
+    no_sightings_are_no_work,
     touch_is_no_change_and_every_change_is_told_to_every_handle,
     end_says_whether_there_was_one,
     all_of_an_account_end_but_the_one_kept,
@@ -119,6 +122,13 @@ async fn begun(store: &dyn SessionStore, account: AccountId) -> SessionKey {
     new.key
 }
 
+/// Notes one sighting.
+pub(super) async fn touch(store: &dyn SessionStore, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> bool {
+    let noted = store.touch(&[Sighting { key: *key, seen, expires_at }]).await.unwrap();
+    assert_eq!(noted.len(), 1);
+    noted[0]
+}
+
 async fn alive(store: &dyn SessionStore, key: &SessionKey) -> bool {
     store.load(key, NOW).await.unwrap().is_some()
 }
@@ -134,7 +144,7 @@ async fn an_unknown_session_is_absent(Replicas { one, _kept, .. }: Replicas) {
     let key = SessionId::fresh().key();
     assert_eq!(one.load(&key, NOW).await.unwrap(), None);
     assert!(!one.end(&key, &[]).await.unwrap());
-    assert!(!one.touch(&key, NOW, NOW.plus(HOUR)).await.unwrap());
+    assert!(!touch(&*one, &key, NOW, NOW.plus(HOUR)).await);
     assert_eq!(one.replace(&key, 1, vec![], NOW.plus(HOUR), NOW, &[]).await.unwrap(), Replaced::Gone);
 }
 
@@ -207,24 +217,81 @@ async fn a_replacement_may_shorten_the_session(Replicas { one, _kept, .. }: Repl
 async fn touch_moves_forward_and_never_back(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
     let (seen, until) = (NOW.plus(HOUR / 2), NOW.plus(3 * HOUR));
-    assert!(one.touch(&key, seen, until).await.unwrap());
+    assert!(touch(&*one, &key, seen, until).await);
     // A replica whose clock or news is behind.
-    assert!(other.touch(&key, NOW, NOW.plus(HOUR)).await.unwrap());
+    assert!(touch(&*other, &key, NOW, NOW.plus(HOUR)).await);
     let stored = other.load(&key, NOW.plus(2 * HOUR)).await.unwrap().unwrap();
     assert_eq!((stored.last_seen, stored.expires_at, stored.version), (seen, until, 1));
     // Far beyond what the store first made room for.
     let far = NOW.plus(24 * 30 * HOUR);
-    assert!(one.touch(&key, seen, far).await.unwrap());
+    assert!(touch(&*one, &key, seen, far).await);
     assert_eq!(one.load(&key, far.minus(HOUR)).await.unwrap().unwrap().expires_at, far);
 }
 
 async fn touch_never_revives(Replicas { one, other, _kept }: Replicas) {
     let key = begun(&*one, account()).await;
     other.end(&key, &[]).await.unwrap();
-    assert!(!one.touch(&key, NOW, NOW.plus(HOUR)).await.unwrap());
+    assert!(!touch(&*one, &key, NOW, NOW.plus(HOUR)).await);
     let key = begun(&*one, account()).await;
-    assert!(!one.touch(&key, NOW.plus(HOUR), NOW.plus(2 * HOUR)).await.unwrap(), "it had expired");
+    assert!(!touch(&*one, &key, NOW.plus(HOUR), NOW.plus(2 * HOUR)).await, "it had expired");
     assert!(one.load(&key, NOW.plus(HOUR)).await.unwrap().is_none());
+}
+
+async fn many_sightings_go_at_once_and_those_of_ended_sessions_are_told(Replicas { one, other, _kept }: Replicas) {
+    const COUNT: usize = 2500;
+    let who = account();
+    let mut keys = Vec::new();
+    for _ in 0..COUNT / 50 {
+        let begins = (0..50).map(|_| begun(&*one, who));
+        keys.extend(futures_util::future::join_all(begins).await);
+    }
+    // Some are known to no store, some have ended, some expired.
+    for key in keys.iter_mut().step_by(100) {
+        *key = SessionId::fresh().key();
+    }
+    for key in keys.iter().skip(1).step_by(100) {
+        assert!(other.end(key, &[]).await.unwrap());
+    }
+    let (seen, until) = (NOW.plus(HOUR / 2), NOW.plus(3 * HOUR));
+    let told: Vec<Sighting> = keys
+        .iter()
+        .enumerate()
+        .map(|(number, key)| Sighting {
+            key: *key,
+            seen: if number % 100 == 2 { until } else { seen },
+            expires_at: until,
+        })
+        .collect();
+    let noted = one.touch(&told).await.unwrap();
+    assert_eq!(noted.len(), COUNT);
+    for (number, goes_on) in noted.iter().enumerate() {
+        assert_eq!(*goes_on, number % 100 > 2, "{number}");
+    }
+    for number in [3, 499, 503, 999, 1003, COUNT - 1] {
+        let stored = other.load(&keys[number], NOW.plus(2 * HOUR)).await.unwrap().unwrap();
+        assert_eq!((stored.last_seen, stored.expires_at, stored.version), (seen, until, 1), "{number}");
+    }
+    for (number, key) in keys.iter().take(3).enumerate() {
+        assert!(other.load(key, NOW.plus(2 * HOUR)).await.unwrap().is_none(), "{number}");
+    }
+}
+
+async fn a_session_seen_more_than_once_in_a_call_goes_as_far_as_the_furthest(Replicas { one, other, _kept }: Replicas) {
+    let key = begun(&*one, account()).await;
+    let at = |quarter: u32| NOW.plus(HOUR / 4 * quarter);
+    let told = [(1, 6), (2, 8), (0, 5)].map(|(seen, until)| Sighting { key, seen: at(seen), expires_at: at(until) });
+    assert_eq!(one.touch(&told).await.unwrap(), [true; 3]);
+    let stored = other.load(&key, NOW).await.unwrap().unwrap();
+    assert_eq!((stored.last_seen, stored.expires_at), (at(2), at(8)));
+    // Had it not been for the first, the second would have come too late; and the last one does.
+    let told =
+        [(7, 12), (11, 16), (16, 20)].map(|(seen, until)| Sighting { key, seen: at(seen), expires_at: at(until) });
+    assert_eq!(one.touch(&told).await.unwrap(), [true, true, false]);
+    assert_eq!(other.load(&key, NOW).await.unwrap().unwrap().expires_at, at(16));
+}
+
+async fn no_sightings_are_no_work(Replicas { one, _kept, .. }: Replicas) {
+    assert_eq!(one.touch(&[]).await.unwrap(), [false; 0]);
 }
 
 async fn touch_is_no_change_and_every_change_is_told_to_every_handle(Replicas { one, other, _kept }: Replicas) {
@@ -237,7 +304,7 @@ async fn touch_is_no_change_and_every_change_is_told_to_every_handle(Replicas { 
     heard(&mut here, fence).await;
     heard(&mut there, fence).await;
 
-    one.touch(&touched, NOW.plus(HOUR / 2), NOW.plus(2 * HOUR)).await.unwrap();
+    touch(&*one, &touched, NOW.plus(HOUR / 2), NOW.plus(2 * HOUR)).await;
     one.replace(&replaced, 1, vec![2], NOW.plus(HOUR), NOW, &[]).await.unwrap();
     one.end(&ended, &[]).await.unwrap();
     for news in [&mut here, &mut there] {
@@ -322,7 +389,7 @@ async fn list_gives_the_live_ones_newest_first_and_at_most_100(Replicas { one, o
     }
     begun(&*one, account()).await;
     // A touch does not make a session newer.
-    one.touch(&keys[0], NOW.plus(HOUR / 2), NOW.plus(2 * HOUR)).await.unwrap();
+    touch(&*one, &keys[0], NOW.plus(HOUR / 2), NOW.plus(2 * HOUR)).await;
     let listed: Vec<SessionKey> = other.list(&who, NOW).await.unwrap().into_iter().map(|(key, _)| key).collect();
     let newest: Vec<SessionKey> = keys.iter().rev().take(100).copied().collect();
     assert_eq!(listed, newest);

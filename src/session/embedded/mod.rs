@@ -9,6 +9,7 @@
 //! heard: the command line asks the running gateway instead.
 
 mod outbox;
+mod sightings;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,9 @@ use async_trait::async_trait;
 use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
 use tokio::sync::{Notify, broadcast};
 
-use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Telling, Whose, news::News};
+use super::{
+    Change, NewStored, Replaced, SessionKey, SessionStore, Sighting, StoreError, Stored, Telling, Whose, news::News,
+};
 use crate::{
     clock::Timestamp,
     directory::sql::sqlite::{Fault, OpenError, SqliteFile, Step},
@@ -163,18 +166,8 @@ impl SessionStore for EmbeddedSessions {
         Ok(Replaced::Done)
     }
 
-    async fn touch(&self, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> Result<bool, StoreError> {
-        let touched = sqlx::query(
-            "UPDATE session SET last_seen = max(last_seen, $2), expires_at = max(expires_at, $3)
-             WHERE key = $1 AND expires_at > $2",
-        )
-        .bind(key.bytes().as_slice())
-        .bind(seen.as_millis())
-        .bind(expires_at.as_millis())
-        .execute(self.file.writer())
-        .await
-        .map_err(Fault::from)?;
-        Ok(touched.rows_affected() > 0)
+    async fn touch(&self, sightings: &[Sighting]) -> Result<Vec<bool>, StoreError> {
+        Ok(sightings::note(&self.file, sightings).await?)
     }
 
     async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {

@@ -36,6 +36,7 @@ mod outbox;
 mod script;
 #[cfg(test)]
 pub(crate) mod server;
+mod sightings;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -51,7 +52,9 @@ use tokio::{
 
 use self::connect::Link;
 pub use self::connect::OpenError;
-use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Telling, Whose, news::News};
+use super::{
+    Change, NewStored, Replaced, SessionKey, SessionStore, Sighting, StoreError, Stored, Telling, Whose, news::News,
+};
 use crate::{
     clock::Timestamp,
     config::session::Redis as Config,
@@ -285,16 +288,8 @@ impl SessionStore for RedisSessions {
         Ok(Replaced::Done)
     }
 
-    async fn touch(&self, key: &SessionKey, seen: Timestamp, expires_at: Timestamp) -> Result<bool, StoreError> {
-        let life = seen_life(expires_at, seen);
-        let mut call = script::TOUCH.prepare_invoke();
-        call.key(self.keys.record(key)).key(self.keys.seen(key));
-        call.arg(seen.as_millis()).arg(expires_at.as_millis()).arg(millis(life)).arg(millis(life + ENOUGH));
-        match self.link.script::<u8>(&call).await? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => self.lengthen(key, expires_at, seen).await.map(|()| true),
-        }
+    async fn touch(&self, sightings: &[Sighting]) -> Result<Vec<bool>, StoreError> {
+        self.note(sightings).await
     }
 
     async fn end(&self, key: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {

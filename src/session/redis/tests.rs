@@ -1,14 +1,27 @@
 //! What only Redis can do to us: go away, come back, refuse, be meddled with.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, timeout},
+};
 
 use super::{RedisSessions, server::RedisServer, server::watching};
 use crate::{
     clock::Timestamp,
     identity::{AccountId, IdentityKey, Issuer, Subject},
-    session::{Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, StoreError, Untold, Whose},
+    secret::{KeyRing, Purpose},
+    session::{
+        Change, NewStored, Replaced, SessionId, SessionKey, SessionStore, Sessions, Sighting, StoreError, Untold,
+        Whose, conformance::touch, lifetime::Lifetime,
+    },
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -144,7 +157,7 @@ async fn tls_with_our_own_authority_a_client_certificate_and_an_acl_user_are_eno
     let new = new();
     store.begin(new.clone(), None, &[]).await.unwrap();
     let mut news = store.changes();
-    assert!(store.touch(&new.key, NOW, NOW.plus(24 * 30 * HOUR)).await.unwrap());
+    assert!(touch(&store, &new.key, NOW, NOW.plus(24 * 30 * HOUR)).await);
     assert_eq!(store.replace(&new.key, 1, vec![1], NOW.plus(HOUR), NOW, &[]).await.unwrap(), Replaced::Done);
     assert_eq!(store.list(&new.account, NOW).await.unwrap().len(), 1);
     assert!(store.lease("l", "h", HOUR, NOW).await.unwrap());
@@ -227,7 +240,7 @@ async fn everything_but_documents_goes_away_by_itself() {
     let store = RedisSessions::open(&server.config()).unwrap();
     begun(&store).await;
     let touched = begun(&store).await;
-    assert!(store.touch(&touched, NOW, NOW.plus(24 * 30 * HOUR)).await.unwrap());
+    assert!(touch(&store, &touched, NOW, NOW.plus(24 * 30 * HOUR)).await);
     store.lease("lease", "holder", HOUR, NOW).await.unwrap();
     store.use_once("marker", NOW.plus(HOUR), NOW).await.unwrap();
     let mut meddling = server.meddle().await;
@@ -277,4 +290,115 @@ async fn settings_that_cannot_be_used_are_told_by_their_key() {
     let address = crate::config::session::Redis { url: "redis://user:hunter2@[bad".into(), ..config };
     let why = refused(address);
     assert!(why.contains("session.redis.url") && !why.contains("hunter2"), "{why}");
+}
+
+/// Counts how often the client has spoken and the server then answered: round trips, whatever is in them.
+struct Turns {
+    port: u16,
+    count: Arc<AtomicUsize>,
+}
+
+impl Turns {
+    /// A way to `server` that counts.
+    async fn to(server: &RedisServer) -> Self {
+        let address = url::Url::parse(&server.config().url).unwrap();
+        let server = format!("127.0.0.1:{}", address.port().unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, count) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = tokio::net::TcpStream::connect(&server).await.unwrap();
+                tokio::spawn(pass(client, server, Arc::clone(&counted)));
+            }
+        });
+        Self { port, count }
+    }
+
+    fn config(&self, server: &RedisServer) -> crate::config::session::Redis {
+        crate::config::session::Redis { url: format!("redis://127.0.0.1:{}/0", self.port), ..server.config() }
+    }
+
+    /// How many there were since the last call.
+    fn since(&self) -> usize {
+        self.count.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Passes bytes both ways until one side ends. What the client says is one turn until the server answers.
+async fn pass(mut client: tokio::net::TcpStream, mut server: tokio::net::TcpStream, turns: Arc<AtomicUsize>) {
+    let (mut said, mut answered) = ([0; 65536], [0; 65536]);
+    let mut speaking = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut said) => {
+                let Ok(1..) = read else { return };
+                turns.fetch_add(usize::from(!speaking), Ordering::SeqCst);
+                speaking = true;
+                server.write_all(&said[..read.unwrap()]).await.unwrap();
+            }
+            read = server.read(&mut answered) => {
+                let Ok(1..) = read else { return };
+                speaking = false;
+                client.write_all(&answered[..read.unwrap()]).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_one_round_trip_and_so_are_hundreds_of_sightings() {
+    let server = RedisServer::start();
+    let turns = Turns::to(&server).await;
+    let store = RedisSessions::open(&turns.config(&server)).unwrap();
+    watching(&store).await;
+    // The watch says something every second, and is not what is counted.
+    store.watching.abort();
+    let mut keys = Vec::new();
+    for _ in 0..400 {
+        keys.push(begun(&store).await);
+    }
+    turns.since();
+    assert!(store.load(&keys[0], NOW).await.unwrap().is_some());
+    assert_eq!(turns.since(), 1);
+    let sightings: Vec<Sighting> =
+        keys.iter().map(|key| Sighting { key: *key, seen: NOW.plus(HOUR / 2), expires_at: NOW.plus(HOUR) }).collect();
+    assert!(store.touch(&sightings).await.unwrap().iter().all(|goes_on| *goes_on));
+    // More than one, when they fill more than one packet.
+    assert!(turns.since() < 40);
+
+    // All the way from a request that finds nothing in the cache.
+    let sessions = sessions(Arc::new(store));
+    let id = SessionId::fresh();
+    sessions.store().begin(record(&sessions, &id), None, &[]).await.unwrap();
+    turns.since();
+    assert!(sessions.load(&id.key()).await.unwrap().is_some());
+    assert_eq!(turns.since(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sightings_are_noted_by_a_redis_that_has_forgotten_the_script() {
+    let server = RedisServer::start();
+    let store = RedisSessions::open(&server.config()).unwrap();
+    let key = begun(&store).await;
+    for _ in 0..2 {
+        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut server.meddle().await).await.unwrap();
+        assert!(touch(&store, &key, NOW.plus(HOUR / 2), NOW.plus(HOUR)).await);
+    }
+}
+
+fn sessions(store: Arc<dyn SessionStore>) -> Arc<Sessions> {
+    let lifetime = Lifetime { idle: HOUR, absolute: HOUR };
+    let clock = Arc::new(crate::clock::ManualClock::new(NOW));
+    Arc::new(Sessions::new(store, KeyRing::new([7; 32], []), lifetime, Duration::ZERO, 10, clock))
+}
+
+fn record(sessions: &Sessions, id: &SessionId) -> NewStored {
+    let facts = serde_json::json!({
+        "account": AccountId::fresh(NOW),
+        "origin": {"provider": "google", "issuer": "i", "subject": "s", "at": NOW},
+        "profile": {}, "created_at": NOW, "ends_at": NOW.plus(HOUR),
+    });
+    let (key, json) = (id.key(), facts.to_string());
+    NewStored { key, sealed: sessions.keys().seal(Purpose::SessionRecord, b"", key.bytes(), json.as_bytes()), ..new() }
 }
