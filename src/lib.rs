@@ -22,6 +22,7 @@ pub mod body;
 pub mod clock;
 pub mod identity;
 pub mod secret;
+pub mod told;
 
 pub mod config;
 

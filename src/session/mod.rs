@@ -14,6 +14,7 @@ pub mod cache;
 mod conformance;
 pub mod cookie;
 pub mod embedded;
+mod examine;
 mod flight;
 pub mod lifetime;
 pub mod live;
@@ -27,7 +28,10 @@ pub mod streams;
 
 pub use sessions::{Beginning, Sessions};
 
-pub use self::open::{OpenError, open};
+pub use self::{
+    examine::examine,
+    open::{OpenError, open},
+};
 
 use std::{fmt, time::Duration};
 

@@ -12,7 +12,7 @@ mod outbox;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
@@ -21,9 +21,10 @@ use tokio::sync::{Notify, broadcast};
 use super::{Change, NewStored, Replaced, SessionKey, SessionStore, StoreError, Stored, Telling, Whose, news::News};
 use crate::{
     clock::Timestamp,
-    directory::sql::sqlite::{Fault, OpenError, SqliteFile, Step},
+    directory::sql::sqlite::{self, Fault, OpenError, SqliteFile, Step},
     event::sink::Letter,
     identity::AccountId,
+    told::Examined,
 };
 
 /// The schema, step by step. Append; never edit a step that was released.
@@ -64,6 +65,11 @@ const SESSIONS: Step = "
         bytes BLOB NOT NULL
     ) STRICT;
 ";
+
+/// Looks at the file for `brama doctor`, and changes nothing. A start always upgrades these tables.
+pub(super) async fn examine(file: &Path) -> Examined {
+    sqlite::examine::examine(file, "session", SCHEMA, true).await
+}
 
 /// Rows a sweep drops at a time, so that logins need not wait for a long one.
 const SWEEP_BATCH: i64 = 1000;
