@@ -106,6 +106,9 @@ impl KeysError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "let the user who runs brama read the file",
+            Self::Unwritable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "create the folder, or give keys.sealing_file"
+            }
             Self::Unwritable { .. } => "let the user who runs brama write there, or give keys.sealing_file",
             Self::Weak { .. } | Self::Empty(_) => "make a key with `brama keys new`",
         }

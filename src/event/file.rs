@@ -87,10 +87,11 @@ impl EventSink for FileSink {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
-    format!(
-        "cannot write events to {} ({error}); make room, or let the user who runs brama write there",
-        path.display()
-    )
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "create its folder, or let the user who runs brama write there",
+        _ => "make room, or let the user who runs brama write there",
+    };
+    format!("cannot write events to {} ({error}); {remedy}", path.display())
 }
 
 /// Whether the file is there; neither it nor its folder may refuse to be written. Makes and changes nothing.

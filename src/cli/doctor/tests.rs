@@ -107,8 +107,8 @@ fn a_broken_one_is_told_with_all_that_fails() {
          [event.sink.lines]\nkind = \"file\"\nfile.path = \"gone/events.jsonl\"\n\
          [event.sink.hook]\nkind = \"webhook\"\n\
          webhook.url = \"https://127.0.0.1:1000/hook\"\nwebhook.secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n\
-         [provider.other]\nkind = \"oidc\"\nlabel = \"Other\"\nissuer = \"{issuer}other\"\n\
-         discovery_url = \"{issuer}.well-known/openid-configuration\"\nclient_id = \"a\"\nclient_secret = \"s3cr3t-of-other\"\n\
+         [provider.other]\nkind = \"oidc\"\nlabel = \"Other\"\nissuer = \"{issuer}realms/other\"\n\
+         discovery_url = \"{issuer}realms/demo/.well-known/openid-configuration\"\nclient_id = \"a\"\nclient_secret = \"s3cr3t-of-other\"\n\
          [provider.down]\nkind = \"oidc\"\nlabel = \"Down\"\nissuer = \"http://127.0.0.1:1000\"\n\
          client_id = \"a\"\nclient_secret = \"s3cr3t-of-down\"\n",
         taken.local_addr().unwrap(),

@@ -68,7 +68,12 @@ const SESSIONS: Step = "
 
 /// Looks at the file for `brama doctor`, and changes nothing. A start always upgrades these tables.
 pub(super) async fn examine(file: &Path) -> Examined {
-    sqlite::examine::examine(file, "session", SCHEMA, true).await
+    let mut sound = sqlite::examine::examine(file, "session", SCHEMA, true).await?;
+    // `brama directory migrate` is for the accounts alone.
+    for told in &mut sound.warnings {
+        "make a backup; the next start upgrades them".clone_into(&mut told.remedy);
+    }
+    Ok(sound)
 }
 
 /// Rows a sweep drops at a time, so that logins need not wait for a long one.

@@ -98,6 +98,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_rights_of_the_guide_are_enough_and_a_wrong_password_is_told() {
+        // As the program does first of all.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = RedisServer::start_with_tls_and_acl();
         let config = server.config();
         examine(&config).await.unwrap();
