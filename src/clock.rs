@@ -30,6 +30,12 @@ impl Timestamp {
         Self(secs.saturating_mul(1000))
     }
 
+    /// Reads a date as HTTP writes it (RFC 9110, 5.6.7: IMF-fixdate); `None` for anything else.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self(parsed.as_millisecond()))
+    }
+
     /// Milliseconds since the epoch.
     pub const fn as_millis(self) -> i64 {
         self.0

@@ -23,6 +23,7 @@ pub mod clock;
 mod http1;
 pub mod identity;
 pub mod secret;
+pub mod told;
 mod wait;
 
 pub mod config;

@@ -14,24 +14,41 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("identity", &["clock", "secret"]),
     ("body", &[]),
+    ("told", &[]),
     ("wait", &[]),
     ("http1", &["body"]),
     ("config", WORDS),
-    ("telemetry", &["clock", "secret", "identity", "body", "config"]),
-    ("server", &["clock", "secret", "identity", "body", "wait", "http1", "config", "telemetry"]),
-    ("policy", &["clock", "secret", "identity", "body", "config"]),
-    ("upstream", &["clock", "secret", "identity", "body", "wait", "http1", "config", "telemetry"]),
-    ("provider", &["clock", "secret", "identity", "body", "config"]),
-    ("session", &["clock", "secret", "identity", "body", "config", "provider", "directory", "event"]),
-    ("directory", &["clock", "secret", "identity", "body", "config"]),
-    ("event", &["clock", "secret", "identity", "body", "config", "telemetry"]),
+    ("telemetry", &["clock", "secret", "identity", "body", "told", "config"]),
+    ("server", &["clock", "secret", "identity", "body", "told", "wait", "http1", "config", "telemetry"]),
+    ("policy", &["clock", "secret", "identity", "body", "told", "config"]),
+    ("upstream", &["clock", "secret", "identity", "body", "told", "wait", "http1", "config", "telemetry", "server"]),
+    ("provider", &["clock", "secret", "identity", "body", "told", "config"]),
+    ("session", &["clock", "secret", "identity", "body", "told", "config", "provider", "directory", "event"]),
+    ("directory", &["clock", "secret", "identity", "body", "told", "config"]),
+    ("event", &["clock", "secret", "identity", "body", "told", "config", "telemetry"]),
     (
         "login",
-        &["clock", "secret", "identity", "body", "config", "telemetry", "provider", "session", "directory", "event"],
+        &[
+            "clock",
+            "secret",
+            "identity",
+            "body",
+            "told",
+            "config",
+            "telemetry",
+            "provider",
+            "session",
+            "directory",
+            "event",
+        ],
     ),
 ];
 
+<<<<<<< HEAD
 const WORDS: &[&str] = &["clock", "secret", "identity", "body", "wait"];
+=======
+const WORDS: &[&str] = &["clock", "secret", "identity", "body", "told"];
+>>>>>>> doctor
 
 /// Driver crates and the files that may name them.
 const DRIVERS: &[(&str, &[&str])] = &[

@@ -8,6 +8,6 @@ import importlib
 
 NAMES = (
     "h1", "unix", "forward-auth", "http2", "tls-handshake", "bodies", "slow", "websocket", "idle", "latency",
-    "sessions", "routes", "logins", "startup", "size", "revocation",
+    "sessions", "routes", "logins", "directories", "startup", "size", "revocation",
 )
 DIMENSIONS = {name: importlib.import_module(f".{name.replace('-', '_')}", __name__) for name in NAMES}

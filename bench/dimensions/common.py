@@ -1,6 +1,9 @@
 """What several dimensions do alike."""
 
-from .. import load
+import itertools
+import typing
+
+from .. import load, login
 from ..compare import Product, Run
 from ..errors import BenchError
 from ..servers import brama, nginx, simulators
@@ -33,6 +36,22 @@ def written_brama(stage: Stage, run: Run, target: str, *, count: int = 1, **setu
     made = brama.set_up(stage, target, providers, **setup)
     sessions = brama.write_sessions(run.binaries, made, count)
     return brama.start(stage, run.binaries, made), sessions.first()
+
+
+# A trusted proxy tells who calls: Brama lets one address begin 120 sign-ins a minute.
+TRUSTING = '[forwarded]\ntrusted_proxies = ["127.0.0.0/8"]\n'
+
+
+def strangers() -> typing.Iterator[str]:
+    """Addresses that nobody has signed in from."""
+    return (f"198.18.{high}.{low}" for high in itertools.count() for low in range(1, 255))
+
+
+def sign_in_from(server: Server, address: str) -> None:
+    """A browser without cookies asks for a page and signs in on the way."""
+    page = login.Browser({"X-Forwarded-For": address}).open(server.url + "/")
+    if page != nginx.HELLO:
+        raise BenchError(f"{server.name}: a sign-in did not reach the app but: {page[:300]!r}")
 
 
 def ask(server: Server, path: str = "/", cookie: str = "") -> list[str]:

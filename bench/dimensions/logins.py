@@ -1,13 +1,11 @@
 """A whole sign-in."""
 
 import functools
-import itertools
 
-from .. import login
 from ..compare import Product, Run, compare, present
-from ..errors import BenchError
 from ..servers import apache, brama, nginx, oauth2_proxy, redis, simulators
 from ..stage import Server, Stage, free_port
+from .common import TRUSTING, sign_in_from, strangers
 
 TITLE = "CPU of a complete sign-in"
 ABOUT = """
@@ -18,7 +16,6 @@ told by a trusted proxy, because Brama lets one address begin 120 a minute.
 """
 PRIMARY, REFERENCE = "cpu_ms", "mod_auth_openidc + redis"
 KINDS = ("oidc", "google", "facebook", "x", "cognito", "github", "oauth2")
-TRUSTING = '[forwarded]\ntrusted_proxies = ["127.0.0.0/8"]\n'
 
 
 def run(run: Run) -> None:
@@ -51,15 +48,11 @@ def _peer(stage: Stage, run: Run, app: Server, store: Server, name: str, start, 
 
 
 def _product(name: str, server: Server, count: int, helpers: dict | None = None) -> Product:
-    addresses = (f"198.18.{high}.{low}" for high in itertools.count() for low in range(1, 255))
-    return Product(name, server, functools.partial(_sign_in, server, count, addresses), helpers or {},
+    return Product(name, server, functools.partial(_sign_in, server, count, strangers()), helpers or {},
                    unit="logins", metric="cpu_ms", scale=1e-3)
 
 
 def _sign_in(server: Server, count: int, addresses) -> dict:
     for _ in range(count):
-        browser = login.Browser({"X-Forwarded-For": next(addresses)})
-        page = browser.open(server.url + "/")
-        if page != nginx.HELLO:
-            raise BenchError(f"{server.name}: a sign-in did not reach the app but: {page[:300]!r}")
+        sign_in_from(server, next(addresses))
     return {"logins": count}

@@ -18,6 +18,7 @@ address = "127.0.0.1:{admin}"
 public_url = "{public_url}"
 [directory]
 file = "{database}"
+{directory}
 [telemetry]
 log_filter = "warn"
 audit_log = "off"
@@ -58,10 +59,10 @@ class Sessions:
 
 
 def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", port: int | None = None,
-           listener: str = "", tls: bool = False, session: str = "", routes: str = ROUTE,
+           listener: str = "", tls: bool = False, session: str = "", directory: str = "", routes: str = ROUTE,
            database: pathlib.Path | None = None) -> Setup:
-    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables, `database` that
-    of a Brama that has ended."""
+    """Writes a configuration. `listener` are further lines of its [[listen]], `session` whole tables, `directory`
+    the rest of that table, `database` that of a Brama that has ended."""
     port, admin = port or free_port(), free_port()
     folder = stage.folder / name
     folder.mkdir()
@@ -70,8 +71,8 @@ def set_up(stage: Stage, target: str, providers: str, *, name: str = "brama", po
     config = folder / "brama.toml"
     database = database or folder / "brama.db"
     config.write_text(CONFIG.format(
-        listeners=listeners, admin=admin, public_url=public_url, database=database, session=session, target=target,
-        routes=routes, providers=providers))
+        listeners=listeners, admin=admin, public_url=public_url, database=database, directory=directory, session=session,
+        target=target, routes=routes, providers=providers))
     return Setup(name, port, admin, config, database)
 
 
@@ -84,6 +85,14 @@ def in_redis(stage: Stage, binaries: Binaries, store: Server) -> str:
         keys.write_text(made.stdout)
     return (f'store = "redis"\n[session.redis]\nurl = "redis://127.0.0.1:{store.port}/0"\n'
             f'[keys]\nsealing_file = "{keys}"\n')
+
+
+def migrate(binaries: Binaries, setup: Setup) -> None:
+    """Makes the tables of the accounts, which a start would do behind the first sign-in."""
+    done = subprocess.run([binaries.brama, "directory", "migrate", "--config", setup.config], capture_output=True,
+                          text=True, check=False, timeout=300)
+    if done.returncode != 0:
+        raise BenchError(f"the tables of {setup.name} cannot be made:\n{done.stderr}")
 
 
 def start(stage: Stage, binaries: Binaries, setup: Setup) -> Server:

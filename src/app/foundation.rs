@@ -1,6 +1,6 @@
 //! What lives as long as the process.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -50,7 +50,7 @@ impl Foundation {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Metrics::new();
-        let keys = config::keys::load_or_create(&config.keys, data_folder(config))?;
+        let keys = config::keys::load_or_create(&config.keys, config::folder::of(&config.directory.file))?;
         if config.session.store == Store::Redis && config.keys.is_empty() {
             tracing::warn!(
                 "sessions are in Redis, but the sealing key is this host's own: replicas need keys.sealing_file in common"
@@ -99,13 +99,5 @@ impl Foundation {
             metrics: self.metrics.outbox().clone(),
         };
         Relay::start(&parts, &config.event)
-    }
-}
-
-/// The folder of the database: where a key is made when none is configured.
-fn data_folder(config: &Config) -> &Path {
-    match config.directory.file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
     }
 }

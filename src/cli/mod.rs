@@ -19,6 +19,7 @@ mod check;
 mod config;
 mod demo;
 mod directory;
+mod doctor;
 mod events;
 mod keys;
 mod opened;
@@ -43,6 +44,11 @@ enum Command {
     Serve(serve::Args),
     /// Read a configuration file and show everything that is wrong with it.
     Check(check::Args),
+    /// Ask everything a configuration file names whether it would do: stores, brokers, providers, apps.
+    ///
+    /// Tells of each how it is, why it fails and what to do. Changes nothing anywhere. The exit code is 1 when something
+    /// failed.
+    Doctor(doctor::Args),
     /// Show what a configuration file can hold.
     #[command(subcommand)]
     Config(config::Args),
@@ -94,6 +100,7 @@ fn dispatch(command: Command, console: &mut Console<'_>) -> anyhow::Result<ExitC
         Command::Demo(args) => demo::run(args, console),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args, console),
+        Command::Doctor(args) => doctor::run(&args, console),
         Command::Config(args) => config::run(&args, console),
         Command::Events(args) => events::run(&args, console),
         Command::Keys(args) => keys::run(&args, console),
@@ -165,6 +172,7 @@ mod tests {
     fn help_is_as_agreed() {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_check", help(&["check"]));
+        insta::assert_snapshot!("help_doctor", help(&["doctor"]));
         insta::assert_snapshot!("help_config", help(&["config"]));
         insta::assert_snapshot!("help_events", help(&["events"]));
         insta::assert_snapshot!("help_keys", help(&["keys"]));

@@ -29,7 +29,7 @@ impl Paint {
         self.wrap("36", text)
     }
 
-    fn good(self, text: &str) -> String {
+    pub(super) fn good(self, text: &str) -> String {
         self.wrap("1;32", text)
     }
 

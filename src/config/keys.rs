@@ -17,11 +17,15 @@ use base64::{
 use zeroize::Zeroizing;
 
 use super::{
+    folder,
     problem::Problems,
     secrets,
     value::{At, Check, section},
 };
-use crate::secret::{KeyRing, Secret, random};
+use crate::{
+    secret::{KeyRing, Secret, random},
+    told::{Examined, Sound, Told},
+};
 
 section! {
     /// Keys that seal sessions, pending logins and provider tokens. The first writes, all of them read.
@@ -102,6 +106,9 @@ impl KeysError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "let the user who runs brama read the file",
+            Self::Unwritable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "create the folder, or give keys.sealing_file"
+            }
             Self::Unwritable { .. } => "let the user who runs brama write there, or give keys.sealing_file",
             Self::Weak { .. } | Self::Empty(_) => "make a key with `brama keys new`",
         }
@@ -130,6 +137,33 @@ pub fn load_or_create(keys: &Keys, data_dir: &Path) -> Result<KeyRing, KeysError
         Err(source) => return Err(KeysError::Unwritable { path, source }),
     }
     read_file(&path)
+}
+
+/// Looks at what [`load_or_create`] would load or create, for `brama doctor`; creates nothing.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub fn examine(keys: &Keys, data_dir: &Path) -> Examined {
+    let told = |error: KeysError| {
+        let why = std::error::Error::source(&error).map(|source| format!(" ({source})")).unwrap_or_default();
+        Told::new(format!("{error}{why}"), error.remedy())
+    };
+    if given(keys).map_err(told)?.is_some() {
+        let place = keys.sealing_file.as_ref().map_or("keys.sealing".to_owned(), |path| path.display().to_string());
+        return Ok(Sound::new(format!("the keys in {place} can be used")));
+    }
+    let path = data_dir.join("brama.key");
+    if !path.exists() {
+        folder::takes_files(data_dir).map_err(|source| told(KeysError::Unwritable { path: path.clone(), source }))?;
+        return Ok(Sound::new(format!("{} is not there yet; the first start makes it", path.display())));
+    }
+    read_file(&path).map_err(told)?;
+    let mut sound = Sound::new(format!("the key in {} can be used", path.display()));
+    if secrets::is_world_readable(&path) {
+        let remedy = format!("run chmod 600 {}", path.display());
+        sound.warnings.push(Told::new("everyone on this host may read the key", remedy));
+    }
+    Ok(sound)
 }
 
 /// A fresh key as text.

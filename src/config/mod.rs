@@ -23,6 +23,7 @@ pub mod directory;
 pub mod event;
 #[cfg(test)]
 mod examples;
+pub mod folder;
 pub mod forward_auth;
 pub mod forwarded;
 pub mod headers;

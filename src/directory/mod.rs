@@ -20,6 +20,7 @@
 pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub(crate) mod examine;
 #[cfg(feature = "directory-mongodb")]
 pub mod mongodb;
 mod open;
@@ -30,7 +31,10 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use self::open::{OpenError, open};
+pub use self::{
+    examine::examine,
+    open::{OpenError, open},
+};
 use crate::{
     clock::Timestamp,
     identity::{AccountId, IdentityKey, Origin, Profile, VerifiedIdentity},

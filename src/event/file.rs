@@ -15,7 +15,10 @@ use std::{
 use async_trait::async_trait;
 
 use super::sink::{EventSink, Letter, Undelivered, Why};
-use crate::config::event::file::File as Config;
+use crate::{
+    config::{event::file::File as Config, folder},
+    told::{Examined, Sound, Told},
+};
 
 /// Events as lines of a file.
 #[derive(Debug)]
@@ -45,12 +48,7 @@ impl FileSink {
             open.and_then(|open| work(held.insert(open)))
         });
         let outcome = done.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        outcome.map_err(|error| {
-            format!(
-                "cannot write events to {} ({error}): make room, or let the user who runs brama write there",
-                self.path.display()
-            )
-        })
+        outcome.map_err(|error| cannot_write(&self.path, &error))
     }
 }
 
@@ -74,6 +72,36 @@ impl EventSink for FileSink {
 
     async fn ping(&self) -> Result<(), String> {
         self.with_file(|_| Ok(())).await
+    }
+
+    async fn examine(&self) -> Examined {
+        match may_append(&self.path) {
+            Ok(true) => Ok(Sound::new(format!("{} can be written", self.path.display()))),
+            Ok(false) => {
+                let path = self.path.display();
+                Ok(Sound::new(format!("{path} is not there yet, and its folder can be written")))
+            }
+            Err(error) => Err(Told::parse(cannot_write(&self.path, &error))),
+        }
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "create its folder, or let the user who runs brama write there",
+        _ => "make room, or let the user who runs brama write there",
+    };
+    format!("cannot write events to {} ({error}); {remedy}", path.display())
+}
+
+/// Whether the file is there; neither it nor its folder may refuse to be written. Makes and changes nothing.
+fn may_append(path: &Path) -> io::Result<bool> {
+    // Rotation takes the file away, and then the folder must take a new one.
+    folder::takes_files(folder::of(path))?;
+    match OpenOptions::new().append(true).open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, told::Examined};
 
 /// One event on its way to a sink.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +60,15 @@ pub trait EventSink: Send + Sync + fmt::Debug {
     /// [`Undelivered`] says how many were taken, and what is to become of the next one.
     async fn deliver(&self, letters: &[Letter]) -> Result<(), Undelivered>;
 
-    /// Asks whether it answers, for readiness and doctor.
+    /// Asks whether it answers, for readiness.
     ///
     /// # Errors
     /// In words, with what to do.
     async fn ping(&self) -> Result<(), String>;
+
+    /// Asks everything that a delivery will need, for `brama doctor`: makes nothing there and sends no event.
+    ///
+    /// # Errors
+    /// What is wrong and what to do.
+    async fn examine(&self) -> Examined;
 }

@@ -176,6 +176,10 @@ fn profile(me: &Claims, config: &Config) -> Profile {
 
 #[async_trait]
 impl Flavour for Facebook {
+    fn profile_address(&self) -> Option<&Url> {
+        Some(&self.me)
+    }
+
     async fn person(&self, registration: &Registration, tokens: &Tokens) -> Result<Person, ProviderError> {
         let proof = appsecret_proof(registration.required_secret()?, &tokens.access_token);
         let mut url = self.me.clone();

@@ -162,6 +162,10 @@ fn profile(user: &Claims) -> Profile {
 
 #[async_trait]
 impl Flavour for GitHub {
+    fn profile_address(&self) -> Option<&Url> {
+        Some(&self.user)
+    }
+
     fn more_scopes(&self, registration: &Registration) -> &'static [&'static str] {
         if registration.config.read_groups { &["read:org"] } else { &[] }
     }

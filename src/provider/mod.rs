@@ -9,6 +9,7 @@
 //! simulator in `demo` that follows its documentation, a row in the login tests.
 
 mod cognito;
+mod examine;
 mod facebook;
 mod github;
 mod google;
@@ -36,6 +37,7 @@ use crate::{
     config::provider::Kind,
     identity::{Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     secret::Secret,
+    told::{Examined, Told},
 };
 
 /// What we send a browser to a provider with.
@@ -180,6 +182,27 @@ impl ProviderError {
             Self::NotAllowed(_) => "not_allowed",
         }
     }
+
+    /// What is wrong and what an operator should do.
+    pub fn told(&self) -> Told {
+        let told = Told::parse(self);
+        if told.remedy.is_empty() { Told { remedy: self.remedy().to_owned(), ..told } } else { told }
+    }
+
+    /// What usually helps, where the text itself does not say.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => {
+                "see that this host may call it (DNS, firewall, proxy), and that ca_file knows its certificate"
+            }
+            Self::Misconfigured(_) | Self::GrantRefused(_) => {
+                "compare this provider's section with the registration at the provider"
+            }
+            Self::Untrusted(_) | Self::NotAllowed(_) => {
+                "see whether the addresses in this provider's section are right"
+            }
+        }
+    }
 }
 
 /// One configured provider. Calls run on the control plane and end within the provider's configured timeout.
@@ -222,6 +245,13 @@ pub trait Provider: Send + Sync + fmt::Debug {
         Err(message.unheard())
     }
 
+    /// Asks everything that a login will need, short of a login, for `brama doctor`: fetches what it publishes, and
+    /// reaches its endpoints. Whether it takes our client id and secret only a login shows.
+    ///
+    /// # Errors
+    /// What is wrong and what to do.
+    async fn examine(&self) -> Examined;
+
     /// Whether it can serve logins right now, for readiness and the sign-in page; from what is known, without a call.
     fn health(&self) -> Health;
 }
@@ -239,7 +269,7 @@ pub enum Health {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file of `client_secret_file` cannot be read.
-    #[error("client_secret_file {path} cannot be read ({why}): correct the path or its permissions")]
+    #[error("client_secret_file {path} cannot be read ({why}); correct the path or its permissions")]
     UnreadableSecret {
         /// The file.
         path: PathBuf,
@@ -248,25 +278,25 @@ pub enum OpenError {
         why: std::io::Error,
     },
     /// There is no client secret.
-    #[error("there is no client secret: set client_secret_file, or client_auth = \"none\" for a public client")]
+    #[error("there is no client secret; set client_secret_file, or client_auth = \"none\" for a public client")]
     MissingSecret,
     /// This kind cannot be a public client.
-    #[error("kind \"{0}\" needs a client secret: set client_secret_file and leave client_auth out")]
+    #[error("kind \"{0}\" needs a client secret; set client_secret_file and leave client_auth out")]
     SecretNeeded(&'static str),
     /// The client secret is empty.
-    #[error("the client secret is empty: copy it from the registration at the provider")]
+    #[error("the client secret is empty; copy it from the registration at the provider")]
     EmptySecret,
     /// The client secret is too short to be one.
     #[error(
-        "the client secret is shorter than 8 characters: copy the whole of it from the registration at the provider"
+        "the client secret is shorter than 8 characters; copy the whole of it from the registration at the provider"
     )]
     ShortSecret,
     /// The client secret is one from an example.
-    #[error("the client secret is an example's: put in the one from the registration at the provider")]
+    #[error("the client secret is an example's; put in the one from the registration at the provider")]
     ExampleSecret,
     /// An HMAC algorithm needs a longer secret (RFC 7518, 3.2).
     #[error(
-        "{algorithm} in id_token_algorithms needs a client secret of {least} bytes or more: use RS256, or a longer secret"
+        "{algorithm} in id_token_algorithms needs a client secret of {least} bytes or more; use RS256, or a longer secret"
     )]
     ShortHmacSecret {
         /// The algorithm.
@@ -275,7 +305,7 @@ pub enum OpenError {
         least: usize,
     },
     /// The file of `ca_file` cannot be used.
-    #[error("ca_file {path} cannot be used ({why}): give a PEM file of certificate authorities")]
+    #[error("ca_file {path} cannot be used ({why}); give a PEM file of certificate authorities")]
     BadCaFile {
         /// The file.
         path: PathBuf,
@@ -287,7 +317,7 @@ pub enum OpenError {
     Tls(String),
     /// An endpoint is not https.
     #[error(
-        "{key} = \"{url}\" is not https: use https, or set dangerous_allow_http = true if you accept forged answers"
+        "{key} = \"{url}\" is not https; use https, or set dangerous_allow_http = true if you accept forged answers"
     )]
     Plaintext {
         /// The key.
@@ -296,21 +326,21 @@ pub enum OpenError {
         url: String,
     },
     /// The issuer is not a URL.
-    #[error("issuer = \"{0}\" is not a URL: write it exactly as the provider spells it")]
+    #[error("issuer = \"{0}\" is not a URL; write it exactly as the provider spells it")]
     BadIssuer(String),
     /// An algorithm nobody knows, or `none`.
     #[error(
-        "\"{0}\" in id_token_algorithms is not known: name some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512"
+        "\"{0}\" in id_token_algorithms is not known; name some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512"
     )]
     UnknownAlgorithm(String),
     /// No algorithm is accepted.
-    #[error("id_token_algorithms is empty, so no ID token could be accepted: name at least one, such as RS256")]
+    #[error("id_token_algorithms is empty, so no ID token could be accepted; name at least one, such as RS256")]
     NoAlgorithm,
     /// A parameter of the protocol in `authorize_params`.
-    #[error("authorize_params holds \"{0}\", which the gateway sets itself: remove it")]
+    #[error("authorize_params holds \"{0}\", which the gateway sets itself; remove it")]
     ReservedParameter(String),
     /// The kind needs a key that is not there or not usable.
-    #[error("kind \"{kind}\" needs {key}: add it to the provider's section")]
+    #[error("kind \"{kind}\" needs {key}; add it to the provider's section")]
     NeedsKey {
         /// The kind.
         kind: &'static str,

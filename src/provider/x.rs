@@ -55,6 +55,10 @@ impl X {
 
 #[async_trait]
 impl Flavour for X {
+    fn profile_address(&self) -> Option<&Url> {
+        Some(&self.profile)
+    }
+
     async fn person(&self, registration: &Registration, tokens: &Tokens) -> Result<Person, ProviderError> {
         let mut answer = self.ask(registration, tokens, &format!("{FIELDS},confirmed_email")).await?;
         // Without the scope or the app's setting for addresses, asking for one can fail as a whole.

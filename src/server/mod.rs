@@ -23,6 +23,7 @@
 mod admission;
 mod connection;
 mod drain;
+mod examine;
 mod flow;
 mod http1;
 mod http2;
@@ -51,8 +52,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use connection::{Connection, Protocol, TlsInfo};
 pub use drain::Drained;
+pub use examine::examine;
 pub use listener::BindError;
 pub use tls::CertificateError;
+pub use tls::examine::{examine_authorities, examine_chain, examine_pair};
 pub use upgrade::Upgraded;
 
 use crate::{

@@ -18,6 +18,7 @@ pub mod cache;
 mod conformance;
 pub mod cookie;
 pub mod embedded;
+mod examine;
 mod flight;
 pub mod lifetime;
 pub mod live;
@@ -36,6 +37,7 @@ mod voucher;
 pub use sessions::{Beginning, Sessions};
 
 pub use self::{
+    examine::examine,
     open::{OpenError, open},
     record::Record,
 };

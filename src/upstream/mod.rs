@@ -33,6 +33,7 @@ mod balance;
 mod body;
 mod connect;
 mod error;
+mod examine;
 mod health;
 mod http1;
 mod lines;

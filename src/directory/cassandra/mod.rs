@@ -24,6 +24,7 @@ mod change;
 mod clear;
 mod connect;
 mod dial;
+mod examine;
 mod index;
 mod list;
 mod refusal;
@@ -42,6 +43,7 @@ use std::{hash::Hash, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::{sleep, timeout};
 
+pub(super) use self::examine::examine;
 pub use self::refusal::OpenError;
 use self::{
     change::Failure,

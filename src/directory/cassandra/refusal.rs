@@ -13,7 +13,7 @@ use crate::directory::DirectoryError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file the settings name cannot be used.
-    #[error("cannot use directory.cassandra.{key} {}: {why}", path.display())]
+    #[error("cannot use directory.cassandra.{key} {} ({why}); give a PEM or text file that the user who runs brama can read", path.display())]
     File {
         /// The key that names it.
         key: &'static str,
@@ -32,7 +32,7 @@ pub enum OpenError {
     },
     /// No node answers.
     #[error(
-        "no Cassandra node of directory.cassandra.nodes ({nodes}) can be reached: {why}; check the addresses, the firewall, and that the nodes run"
+        "no Cassandra node of directory.cassandra.nodes ({nodes}) can be reached ({why}); check the addresses, the firewall, and that the nodes run"
     )]
     Unreachable {
         /// As configured.
@@ -42,16 +42,16 @@ pub enum OpenError {
     },
     /// No trust, in one direction or the other.
     #[error(
-        "no TLS with Cassandra: {0}; check directory.cassandra.ca_file, server_name, and cert_file with key_file where the nodes ask for a client certificate"
+        "no TLS with Cassandra ({0}); check directory.cassandra.ca_file, server_name, and cert_file with key_file where the nodes ask for a client certificate"
     )]
     Untrusted(String),
     /// Wrong user name or password.
     #[error(
-        "Cassandra refuses the login of the role {0}: check directory.cassandra.username and password_file, and that the role has LOGIN"
+        "Cassandra refuses the login of the role {0}; check directory.cassandra.username and password_file, and that the role has LOGIN"
     )]
     Credentials(String),
     /// No user name, but one is wanted.
-    #[error("Cassandra asks for a login: set directory.cassandra.username and password_file")]
+    #[error("Cassandra asks for a login; set directory.cassandra.username and password_file")]
     NoLogin,
     /// A right is missing.
     #[error("the role {role} may not {what}; {remedy}")]
@@ -64,7 +64,7 @@ pub enum OpenError {
         remedy: String,
     },
     /// The data centre has to be named, or is not there.
-    #[error("directory.cassandra.datacenter {what}; the cluster has: {known}")]
+    #[error("directory.cassandra.datacenter {what} (the cluster has: {known}); name one of them")]
     Datacenter {
         /// What is wrong.
         what: String,
@@ -81,7 +81,7 @@ pub enum OpenError {
     },
     /// The schema is old and may not be upgraded here.
     #[error(
-        "the tables in the keyspace {keyspace} are of schema {found}, this program needs {known}: run `brama directory migrate`, or set directory.migrate = true"
+        "the tables in the keyspace {keyspace} are of schema {found}, this program needs {known}; run `brama directory migrate`, or set directory.migrate = true"
     )]
     Old {
         /// Where.
@@ -105,11 +105,11 @@ pub enum OpenError {
     },
     /// Another process upgrades and does not come to an end.
     #[error(
-        "another process has been upgrading the tables in the keyspace {0} for too long: see what its log says, then start again"
+        "another process has been upgrading the tables in the keyspace {0} for too long; see what its log says, then start again"
     )]
     Upgrading(String),
     /// Cassandra answered with an error.
-    #[error("Cassandra did not {doing}: {why}")]
+    #[error("Cassandra did not {doing} ({why}); see its log")]
     Failed {
         /// What was asked.
         doing: &'static str,

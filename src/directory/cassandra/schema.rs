@@ -70,6 +70,22 @@ pub(super) async fn bring_up(session: &Session, settings: &Settings, migrate: bo
     schema.may_write().await
 }
 
+/// How far the tables are, or why they could not be used, with nothing made: `migrate` says whether a start would.
+pub(super) async fn look(session: &Session, settings: &Settings, migrate: bool) -> Result<i32, OpenError> {
+    let schema = Schema { session, settings, keyspace: &settings.config.keyspace };
+    let there = schema.is_there().await?;
+    let found = if there.table { schema.step().await?.unwrap_or(0) } else { 0 };
+    schema.not_newer(found)?;
+    let would_make = migrate && (there.keyspace || settings.config.replication.is_some());
+    if found < known() && !would_make {
+        return Err(schema.old(there, found));
+    }
+    if there.table {
+        schema.may_write().await?;
+    }
+    Ok(found)
+}
+
 /// What is there already.
 #[derive(Clone, Copy)]
 struct There {

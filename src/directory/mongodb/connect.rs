@@ -24,7 +24,7 @@ use crate::config::{directory::MongoDb as Config, read_secret, secrets::SecretEr
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file the settings name cannot be read.
-    #[error("cannot read directory.mongodb.{key} {}: {why}", path.display())]
+    #[error("cannot read directory.mongodb.{key} {} ({why}); let the user who runs brama read it", path.display())]
     File {
         /// The key that names it.
         key: &'static str,
@@ -34,7 +34,7 @@ pub enum OpenError {
         why: std::io::Error,
     },
     /// The password cannot be used.
-    #[error(transparent)]
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
     Password(#[from] SecretError),
     /// A setting does not fit.
     #[error("directory.mongodb.{key}: {what}")]

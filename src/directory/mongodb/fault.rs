@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
-use crate::directory::DirectoryError;
+use crate::{directory::DirectoryError, told};
 
 /// A unique index has this value already (MongoDB error codes: DuplicateKey).
 const DUPLICATE: i32 = 11000;
@@ -43,26 +43,26 @@ const BY_CODE: &[(&[i32], Trouble, &str)] = &[
     (
         &[18, 8000],
         Trouble::Credentials,
-        "MongoDB refuses user or password: check directory.mongodb.username and password_file; \
+        "MongoDB refuses user or password; check directory.mongodb.username and password_file; \
          the user is looked for in the database admin unless the address says ?authSource=NAME",
     ),
     (
         &[13],
         Trouble::Rights,
-        "the MongoDB user may not do this: grant it the role readWrite on the database of directory.mongodb.database",
+        "the MongoDB user may not do this; grant it the role readWrite on the database of directory.mongodb.database",
     ),
     (
         &[91, 189, 10107, 11600, 11602, 13435, 13436],
         Trouble::Passing,
-        "the replica set has no primary now: it elects one by itself while a majority of its members is up",
+        "the replica set has no primary now; it elects one by itself while a majority of its members is up",
     ),
     (
         &[64, 100],
         Trouble::Passing,
-        "a majority of the replica set does not confirm the write in time: bring its members up, or look at their lag",
+        "a majority of the replica set does not confirm the write in time; bring its members up, or look at their lag",
     ),
-    (&[14031], Trouble::Passing, "MongoDB's disk is full: make room"),
-    (&[50, 202, 262], Trouble::Passing, "MongoDB is too busy: look at its load, or raise directory.mongodb.timeout"),
+    (&[14031], Trouble::Passing, "MongoDB's disk is full; make room"),
+    (&[50, 202, 262], Trouble::Passing, "MongoDB is too busy; look at its load, or raise directory.mongodb.timeout"),
 ];
 
 impl Fault {
@@ -106,7 +106,7 @@ fn explained(error: &Error) -> (Trouble, String) {
         let known = BY_CODE.iter().find(|(codes, ..)| codes.contains(&code));
         let (trouble, advice) =
             known.map_or((Trouble::Other, "MongoDB refuses"), |(_, trouble, advice)| (*trouble, *advice));
-        return (trouble, format!("{advice} (MongoDB error {code} {name})"));
+        return (trouble, told::quoting(advice, format_args!("MongoDB error {code} {name}")));
     }
     match error.kind.as_ref() {
         ErrorKind::Authentication { message, .. } => (Trouble::Credentials, with(CREDENTIALS, message)),
@@ -116,26 +116,26 @@ fn explained(error: &Error) -> (Trouble, String) {
         ErrorKind::DnsResolve { message, .. } => (Trouble::Unreachable, with(UNREACHABLE, message)),
         ErrorKind::InvalidTlsConfig { message, .. } => (
             Trouble::Other,
-            with("the files of directory.mongodb.ca_file or cert_file cannot be used: give PEM", message),
+            with("the files of directory.mongodb.ca_file or cert_file cannot be used; give PEM", message),
         ),
         // These could quote the document.
         ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::InvalidResponse { .. } => {
             (Trouble::Unreadable, "a document in MongoDB does not hold what we write".into())
         }
         ErrorKind::IncompatibleServer { message, .. } => {
-            (Trouble::Other, with("this MongoDB is too old: use 4.4 or later", message))
+            (Trouble::Other, with("this MongoDB is too old; use 4.4 or later", message))
         }
         _ => (Trouble::Other, "the MongoDB driver failed".into()),
     }
 }
 
-const CREDENTIALS: &str = "MongoDB refuses user or password: check directory.mongodb.username and password_file; \
+const CREDENTIALS: &str = "MongoDB refuses user or password; check directory.mongodb.username and password_file; \
      the user is looked for in the database admin unless the address says ?authSource=NAME";
-const UNREACHABLE: &str = "MongoDB cannot be reached: is it running at directory.mongodb.url, is replicaSet right, is TLS \
+const UNREACHABLE: &str = "MongoDB cannot be reached; is it running at directory.mongodb.url, is replicaSet right, is TLS \
      meant, do ca_file and cert_file fit?";
 
 fn with(advice: &str, said: &impl ToString) -> String {
-    format!("{advice} ({})", said.to_string())
+    told::quoting(advice, said.to_string())
 }
 
 fn code(error: &Error) -> Option<i32> {

@@ -21,6 +21,7 @@
 //! Absent: transactions, and therefore nothing that needs a replica set to be correct (a single server has no spare).
 
 mod connect;
+mod examine;
 #[cfg(test)]
 mod fake;
 mod fault;
@@ -43,6 +44,7 @@ use mongodb::{
 };
 
 pub use self::connect::OpenError;
+pub(super) use self::examine::examine;
 use self::{
     fault::Fault,
     opening::{Goal, Opening},

@@ -101,7 +101,24 @@ impl Link {
         Failure::new(error, &self.section)
     }
 
-    async fn connect(&self) -> Result<Cluster, Failure> {
+    /// Asks for the topic and reaches the leader of each of its partitions; gives how many there are, `None` when the
+    /// topic will be made. On connections of its own.
+    pub(super) async fn examine(&self) -> Result<Option<usize>, Failure> {
+        let asking = async {
+            let client = self.client().await?;
+            let Some(count) = self.count(&client).await? else {
+                return if self.create.is_some() { Ok(None) } else { Err(unknown_topic(&self.section).into()) };
+            };
+            let cluster = Cluster::new(client, count);
+            for number in 0..count {
+                cluster.partition(&self.topic, number).await.map_err(|error| self.failure(&error))?;
+            }
+            Ok(Some(count))
+        };
+        timeout_at(self.deadline(), asking).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    async fn client(&self) -> Result<Client, Failure> {
         let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("brama").backoff_config(once());
         if let Some(tls) = &self.tls {
             builder = builder.tls_config(Arc::clone(tls));
@@ -109,12 +126,16 @@ impl Link {
         if let Some(sasl) = &self.sasl {
             builder = builder.sasl_config(sasl.clone());
         }
-        let client = builder.build().await.map_err(|error| self.failure(&error))?;
+        builder.build().await.map_err(|error| self.failure(&error))
+    }
+
+    async fn connect(&self) -> Result<Cluster, Failure> {
+        let client = self.client().await?;
         let count = match self.count(&client).await? {
             Some(count) => count,
             None => self.create(&client).await?,
         };
-        Ok(Cluster { client, partitions: (0..count).map(|_| OnceCell::new()).collect(), looked: Instant::now() })
+        Ok(Cluster::new(client, count))
     }
 
     /// How many partitions the topic has; `None` when it is not there.
@@ -145,6 +166,10 @@ impl Link {
 }
 
 impl Cluster {
+    fn new(client: Client, count: usize) -> Self {
+        Self { client, partitions: (0..count).map(|_| OnceCell::new()).collect(), looked: Instant::now() }
+    }
+
     /// How many partitions the topic has.
     pub(super) fn partitions(&self) -> usize {
         self.partitions.len()

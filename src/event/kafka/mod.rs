@@ -31,6 +31,7 @@ use crate::config::{
     event::kafka::{Kafka as Config, Sasl},
     read_secret,
 };
+use crate::told::{Examined, Sound, Told};
 use batch::Batch;
 use cluster::Link;
 
@@ -105,6 +106,17 @@ impl EventSink for Kafka {
 
     async fn ping(&self) -> Result<(), String> {
         self.link.ping().await.map_err(|failure| failure.words)
+    }
+
+    async fn examine(&self) -> Examined {
+        let found = self.link.examine().await.map_err(|failure| Told::parse(failure.words))?;
+        let topic = &self.link.topic;
+        let state = match found {
+            Some(1) => format!("the topic {topic} is there, and so is the leader of its one partition"),
+            Some(count) => format!("the topic {topic} is there, and so are the leaders of its {count} partitions"),
+            None => format!("the topic {topic} is not there; the first event makes it (create_topic)"),
+        };
+        Ok(Sound::new(format!("Kafka at {}: {state}", self.link.brokers.join(", "))))
     }
 }
 

@@ -256,3 +256,28 @@ fn settings_that_do_not_fit_are_told_by_their_key() {
     };
     assert!(!format!("{:?}", open(&login)).contains("s3cret"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_examination_makes_no_topic_and_tells_what_is_wrong() {
+    let server = shared();
+    let unmade = Config { create_topic: true, ..server.config("examined") };
+    for _ in 0..2 {
+        let sound = Kafka::open("log", &unmade).unwrap().examine().await.unwrap();
+        assert!(sound.detail.contains("is not there; the first event makes it"), "{sound:?}");
+    }
+    open(&config("examined")).ping().await.unwrap();
+    let sound = open(&server.config("examined")).examine().await.unwrap();
+    assert!(sound.detail.contains("the leaders of its"), "{sound:?}");
+    let secure = server.secure("examined", Sasl::ScramSha512, "brama");
+    for (config, remedy) in [
+        (server.config("nowhere"), "set create_topic in [event.sink.log.kafka]"),
+        (server.secure("examined", Sasl::ScramSha512, "stranger"), "Describe and Write"),
+        (Config { password: Some(Secret::new("wr0ng")), ..secure.clone() }, "check username and password_file"),
+        (Config { brokers: vec!["localhost:1".to_owned()], ..secure.clone() }, "is it running at brokers"),
+        (Config { ca_file: Some(server.path("other.crt")), ..secure }, "set ca_file"),
+    ] {
+        let told = open(&config).examine().await.unwrap_err();
+        assert!(told.remedy.contains(remedy), "{told:?}");
+        assert!(!told.to_string().contains("s3cret") && !told.to_string().contains("wr0ng"), "{told}");
+    }
+}

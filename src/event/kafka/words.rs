@@ -7,6 +7,8 @@ use rskafka::{
     client::error::{Error, ProtocolError},
 };
 
+use crate::told;
+
 /// What is known of an error.
 pub(super) struct Failure {
     /// What happened and what to do.
@@ -41,7 +43,7 @@ impl Failure {
     /// No answer within `limit`.
     pub(super) fn late(limit: Duration, section: &str) -> Self {
         Self::from(format!(
-            "Kafka did not answer within {} ms: look at its load, its in-sync replicas and the network, or raise timeout \
+            "Kafka did not answer within {} ms; look at its load, its in-sync replicas and the network, or raise timeout \
              in [{section}]",
             limit.as_millis()
         ))
@@ -72,42 +74,42 @@ fn words(error: &Error, code: Option<ProtocolError>, section: &str) -> String {
         Some(code) => by_code(code, section),
         None => by_text(&said, section),
     };
-    format!("{advice} ({said})")
+    told::quoting(&advice, said)
 }
 
 fn by_code(code: ProtocolError, section: &str) -> String {
     match code {
         ProtocolError::UnknownTopicOrPartition => unknown_topic(section),
         ProtocolError::TopicAuthorizationFailed => format!(
-            "the user may not write to the topic: give it Describe and Write on it (kafka-acls), and Create if \
+            "the user may not write to the topic; give it Describe and Write on it (kafka-acls), and Create if \
              create_topic is set; check topic in [{section}]"
         ),
         ProtocolError::ClusterAuthorizationFailed => format!(
-            "the user may not do this in the cluster: give it Create on the topic, or make the topic yourself and drop \
+            "the user may not do this in the cluster; give it Create on the topic, or make the topic yourself and drop \
              create_topic in [{section}]"
         ),
         ProtocolError::SaslAuthenticationFailed => wrong_password(section),
         ProtocolError::UnsupportedSaslMechanism | ProtocolError::IllegalSaslState => wrong_mechanism(section),
         ProtocolError::MessageTooLarge | ProtocolError::RecordListTooLarge => {
-            "it is larger than the topic takes: raise max.message.bytes of the topic".to_owned()
+            "it is larger than the topic takes; raise max.message.bytes of the topic".to_owned()
         }
         ProtocolError::InvalidRecord | ProtocolError::InvalidTimestamp => {
-            "the topic refuses the record: look at its cleanup.policy, message.timestamp settings and validation"
+            "the topic refuses the record; look at its cleanup.policy, message.timestamp settings and validation"
                 .to_owned()
         }
         ProtocolError::NotEnoughReplicas | ProtocolError::NotEnoughReplicasAfterAppend => {
-            "too few replicas are in sync (min.insync.replicas): bring the missing brokers back".to_owned()
+            "too few replicas are in sync (min.insync.replicas); bring the missing brokers back".to_owned()
         }
         ProtocolError::LeaderNotAvailable | ProtocolError::NotLeaderOrFollower => {
             "the partition has no leader, or a new one; it will be asked for again".to_owned()
         }
         ProtocolError::InvalidReplicationFactor => {
-            format!("there are fewer brokers than copies asked for: lower replication in [{section}], or add brokers")
+            format!("there are fewer brokers than copies asked for; lower replication in [{section}], or add brokers")
         }
         ProtocolError::InvalidTopicException | ProtocolError::InvalidPartitions | ProtocolError::PolicyViolation => {
-            format!("Kafka does not want such a topic: check topic, partitions and replication in [{section}]")
+            format!("Kafka does not want such a topic; check topic, partitions and replication in [{section}]")
         }
-        ProtocolError::KafkaStorageError => "Kafka cannot write to its disk: look at the broker".to_owned(),
+        ProtocolError::KafkaStorageError => "Kafka cannot write to its disk; look at the broker".to_owned(),
         _ => "Kafka refuses".to_owned(),
     }
 }
@@ -121,18 +123,18 @@ fn by_text(said: &str, section: &str) -> String {
         wrong_mechanism(section)
     } else if says(&["invalid peer certificate"]) {
         format!(
-            "the certificate of Kafka is not trusted: set ca_file in [{section}] to the authority that signed it, and \
+            "the certificate of Kafka is not trusted; set ca_file in [{section}] to the authority that signed it, and \
              use the host names it was made for"
         )
     } else if says(&["received corrupt message", "received fatal alert", "Cannot read framed message", "handshake eof"])
     {
         format!(
-            "Kafka hangs up: are tls, sasl and the port of [{section}] those of one listener, does it ask for a client \
+            "Kafka hangs up; are tls, sasl and the port of [{section}] those of one listener, does it ask for a client \
              certificate?"
         )
     } else {
         format!(
-            "Kafka cannot be reached: is it running at brokers of [{section}], and can its advertised.listeners be?"
+            "Kafka cannot be reached; is it running at brokers of [{section}], and can its advertised.listeners be?"
         )
     }
 }
@@ -140,17 +142,17 @@ fn by_text(said: &str, section: &str) -> String {
 /// The topic is not among those this user may see.
 pub(super) fn unknown_topic(section: &str) -> String {
     format!(
-        "the topic is not there, or the user may not see it: make it, or set create_topic in [{section}]; give the user \
+        "the topic is not there, or the user may not see it; make it, or set create_topic in [{section}]; give the user \
          Describe and Write on it"
     )
 }
 
 fn wrong_password(section: &str) -> String {
-    format!("Kafka refuses user or password: check username and password_file in [{section}]")
+    format!("Kafka refuses user or password; check username and password_file in [{section}]")
 }
 
 fn wrong_mechanism(section: &str) -> String {
-    format!("Kafka does not offer this login: check sasl in [{section}] and sasl.enabled.mechanisms of the listener")
+    format!("Kafka does not offer this login; check sasl in [{section}] and sasl.enabled.mechanisms of the listener")
 }
 
 #[cfg(test)]

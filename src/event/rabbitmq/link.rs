@@ -11,8 +11,9 @@ use std::{
 };
 
 use lapin::{
-    Channel, Connection, ConnectionProperties, ConnectionStatus, Error, ExchangeKind,
+    Channel, Connection, ConnectionProperties, ConnectionStatus, Error, ErrorKind, ExchangeKind,
     options::{ConfirmSelectOptions, ExchangeDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     tcp::{AMQPUriTcpExt as _, AsyncTcpStream, RustlsConnector},
     types::{FieldTable, ShortString},
     uri::{AMQPScheme, AMQPUri},
@@ -167,16 +168,24 @@ impl Link {
 
     /// On a channel of its own: a refusal closes it.
     async fn declare_as(&self, connection: &Connection, options: ExchangeDeclareOptions) -> Result<(), Error> {
+        self.declare_with(connection, options, FieldTable::default()).await
+    }
+
+    pub(super) async fn declare_with(
+        &self,
+        connection: &Connection,
+        options: ExchangeDeclareOptions,
+        arguments: FieldTable,
+    ) -> Result<(), Error> {
         let channel = connection.create_channel().await?;
-        let declared =
-            channel.exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await;
+        let declared = channel.exchange_declare(self.exchange.clone(), ExchangeKind::Topic, options, arguments).await;
         if declared.is_ok() {
             channel.close(200, "done".into()).await?;
         }
         declared
     }
 
-    async fn connect(&self) -> Result<(Connection, Cord), Error> {
+    pub(super) async fn connect(&self) -> Result<(Connection, Cord), Error> {
         let cord = Cord::default();
         let (held, tls) = (Arc::clone(&cord.0), self.tls.clone());
         let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..self.uri.clone() };
@@ -222,12 +231,12 @@ async fn open_channel(connection: &Connection) -> Result<Channel, Error> {
 }
 
 fn is_refused(error: &Error) -> bool {
-    use lapin::{
-        ErrorKind,
-        protocol::{AMQPErrorKind, AMQPSoftError},
-    };
-    matches!(error.kind(), ErrorKind::ProtocolError(said)
-        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+    is(error, AMQPSoftError::ACCESSREFUSED)
+}
+
+/// Whether RabbitMQ closed the channel with this code.
+pub(super) fn is(error: &Error, code: AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(said) if *said.kind() == AMQPErrorKind::Soft(code))
 }
 
 impl Drop for Link {
@@ -242,7 +251,7 @@ impl Drop for Link {
 /// Shuts the socket of a connection that is given up. Towards a peer that says nothing, or has blocked us, the driver's
 /// thread would otherwise wait for long or for ever.
 #[derive(Default)]
-struct Cord(Arc<Mutex<Option<Socket>>>);
+pub(super) struct Cord(Arc<Mutex<Option<Socket>>>);
 
 impl Cord {
     fn socket(&self) -> MutexGuard<'_, Option<Socket>> {

@@ -9,6 +9,7 @@
 //! * A channel is used by one batch at a time and thrown away when anything on it fails.
 
 mod batch;
+mod examine;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,12 @@ use super::{
     sink::{EventSink, Letter, Undelivered},
     tls::Files,
 };
-use crate::config::{event::rabbitmq::RabbitMq as Config, read_secret};
+use crate::{
+    config::{event::rabbitmq::RabbitMq as Config, read_secret},
+    told::{Examined, Sound, Told},
+};
 use batch::{Batch, Round};
+use examine::Found;
 use link::{Line, Link};
 use words::{Failure, Of};
 
@@ -134,6 +139,18 @@ impl EventSink for RabbitMq {
             Err(ref failure) => self.link.discard(line, failure.of).await,
         }
         answer.map_err(|failure| failure.words)
+    }
+
+    async fn examine(&self) -> Examined {
+        let found = self.link.examine().await.map_err(|failure| Told::parse(failure.words))?;
+        let (uri, exchange) = (&self.link.uri, &self.link.exchange);
+        let state = match found {
+            Found::Ours => "is a durable topic exchange",
+            Found::There => "is there; whether it is a durable topic exchange is not told to this user",
+            Found::Missing => "is not there; the first event makes it",
+        };
+        let place = format!("{}:{}, virtual host {}", uri.authority.host, uri.authority.port, uri.vhost);
+        Ok(Sound::new(format!("RabbitMQ at {place}: {exchange} {state}")))
     }
 }
 

@@ -9,6 +9,7 @@ use lapin::{
 };
 
 use super::link::Step;
+use crate::told;
 
 /// Why something did not go through.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Failure {
 
     /// A queue refused a letter.
     pub(super) fn refused() -> Self {
-        let words = "a queue refuses the message (basic.nack): it is full (x-overflow = reject-publish) or failing; \
+        let words = "a queue refuses the message (basic.nack); it is full (x-overflow = reject-publish) or failing: \
                      let its consumers catch up, or look at the queue";
         Self { words: words.to_owned(), of: Of::Queue }
     }
@@ -82,14 +83,20 @@ fn of(error: &Error, step: Step) -> Of {
 
 fn words(error: &Error, step: Step, section: &str) -> String {
     match error.kind() {
-        ErrorKind::ProtocolError(said) => format!("{} ({})", advice(said, step, section), said.get_message()),
-        ErrorKind::IOError(_) if is_about_certificates(error) => format!(
-            "the certificate of RabbitMQ is not trusted: set ca_file in [{section}] to the authority that signed it, and \
-             use the host name it was made for ({error})"
+        ErrorKind::ProtocolError(said) => told::quoting(&advice(said, step, section), said.get_message()),
+        ErrorKind::IOError(_) if is_about_certificates(error) => told::quoting(
+            &format!(
+                "the certificate of RabbitMQ is not trusted; set ca_file in [{section}] to the authority that signed it, \
+                 and use the host name it was made for"
+            ),
+            error,
         ),
-        ErrorKind::IOError(_) | ErrorKind::ParsingError(_) | ErrorKind::MissingHeartbeatError => format!(
-            "RabbitMQ cannot be reached: is it running at the url of [{section}], is TLS meant (amqps://), does it ask \
-             for a client certificate? ({error})"
+        ErrorKind::IOError(_) | ErrorKind::ParsingError(_) | ErrorKind::MissingHeartbeatError => told::quoting(
+            &format!(
+                "RabbitMQ cannot be reached; is it running at the url of [{section}], is TLS meant (amqps://), does it \
+                 ask for a client certificate?"
+            ),
+            error,
         ),
         _ => format!("RabbitMQ cannot be used: {error}"),
     }
@@ -104,33 +111,33 @@ fn advice(said: &AMQPError, step: Step, section: &str) -> String {
         (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(_), Step::Connect)
             if said.get_id() == AMQPSoftError::ACCESSREFUSED.get_id() =>
         {
-            format!("RabbitMQ refuses user or password: check username and password_file in [{section}]")
+            format!("RabbitMQ refuses user or password; check username and password_file in [{section}]")
         }
         (AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED), _) => format!(
-            "the virtual host is missing or closed to this user: check the end of the url in [{section}], or give the \
+            "the virtual host is missing or closed to this user; check the end of the url in [{section}], or give the \
              user rights on it (rabbitmqctl set_permissions)"
         ),
         (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), Step::Declare) => format!(
-            "the user may not make the exchange: make it beforehand (topic, durable) or give the user the right to \
+            "the user may not make the exchange; make it beforehand (topic, durable) or give the user the right to \
              configure it; check exchange in [{section}]"
         ),
         (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), Step::Declare) => format!(
-            "the exchange is not there and the user may not make it: make it (topic, durable) or give the user the \
+            "the exchange is not there and the user may not make it; make it (topic, durable) or give the user the \
              right to configure it; check exchange in [{section}]"
         ),
         (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED), Step::Declare) => format!(
-            "an exchange of this name is there, but not as a durable topic exchange: delete it, or name another in \
+            "an exchange of this name is there, but not as a durable topic exchange; delete it, or name another in \
              exchange of [{section}]"
         ),
         (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), _) => {
-            "the user may not publish to the exchange: give it the right to write there (rabbitmqctl set_permissions)"
+            "the user may not publish to the exchange; give it the right to write there (rabbitmqctl set_permissions)"
                 .to_owned()
         }
         (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), _) => {
             "the exchange has been deleted; it is made again, but its bindings must be too".to_owned()
         }
         (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE), _) => {
-            "RabbitMQ does not take the message: is it larger than max_message_size?".to_owned()
+            "RabbitMQ does not take the message; is it larger than max_message_size?".to_owned()
         }
         (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), _) => "RabbitMQ is shutting down or was told to close \
                                                                      the connection"

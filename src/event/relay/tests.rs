@@ -25,6 +25,7 @@ use crate::{
     },
     session::embedded::EmbeddedSessions,
     telemetry::metrics::Metrics,
+    told::{Examined, Sound},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,6 +77,10 @@ impl EventSink for Probe {
 
     async fn ping(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    async fn examine(&self) -> Examined {
+        Ok(Sound::default())
     }
 }
 

@@ -12,8 +12,10 @@ use hyper_util::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::config::event::webhook::Webhook as Config;
@@ -33,6 +35,7 @@ pub(super) struct Answer {
 /// A client for one address.
 pub(super) struct Client {
     client: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    tls: Arc<ClientConfig>,
     url: Url,
     timeout: Duration,
 }
@@ -40,12 +43,13 @@ pub(super) struct Client {
 impl Client {
     /// Reads the certificate authorities; the error says what to do.
     pub(super) fn open(config: &Config) -> Result<Self, String> {
+        let tls = tls(config.ca_file.as_deref())?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(config.timeout));
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(config.ca_file.as_deref())?)
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_http1()
             .enable_http2()
@@ -54,7 +58,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(https);
-        Ok(Self { client, url: config.url.clone(), timeout: config.timeout })
+        Ok(Self { client, tls: Arc::new(tls), url: config.url.clone(), timeout: config.timeout })
     }
 
     /// Posts, and reads the answer to its end within the timeout. The error says what to do.
@@ -73,14 +77,30 @@ impl Client {
         self.in_time(call).await
     }
 
-    /// Connects and disconnects.
-    pub(super) async fn connect(&self) -> Result<(), String> {
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<TcpStream, String> {
         let port = self.url.port_or_known_default().unwrap_or(443);
-        let connecting = async {
-            tokio::net::TcpStream::connect((host, port)).await.map(drop).map_err(|error| self.unreachable(&error))
-        };
+        let connecting =
+            async { TcpStream::connect((self.host(), port)).await.map_err(|error| self.unreachable(&error)) };
         self.in_time(connecting).await
+    }
+
+    /// Connects and shakes hands where that is to be done, and asks nothing; gives what is spoken.
+    pub(super) async fn greet(&self) -> Result<&'static str, String> {
+        let stream = self.connect().await?;
+        if self.url.scheme() != "https" {
+            return Ok("without TLS");
+        }
+        let greeting = async {
+            let name = ServerName::try_from(self.host().to_owned()).map_err(|error| self.unreachable(&error))?;
+            let connector = TlsConnector::from(Arc::clone(&self.tls));
+            connector.connect(name, stream).await.map_err(|error| self.unreachable(&error))
+        };
+        self.in_time(greeting).await.map(|_| "over TLS")
+    }
+
+    fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
     /// Where it leads, without query, fit for logs.
@@ -90,7 +110,7 @@ impl Client {
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| {
-            Err(format!("{} did not answer within {} s: look at its load", self.place(), self.timeout.as_secs_f32()))
+            Err(format!("{} did not answer within {} s; look at its load", self.place(), self.timeout.as_secs_f32()))
         })
     }
 
@@ -101,7 +121,7 @@ impl Client {
             why = format!("{why}: {cause}");
             source = cause.source();
         }
-        format!("{} cannot be reached: is it up, and does ca_file know its certificate? ({why})", self.place())
+        format!("{} cannot be reached ({why}); is it up, and does ca_file know its certificate?", self.place())
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         event::webhook::{Webhook as Config, signing_key},
         read_secret,
     },
+    told::{Examined, Sound, Told},
 };
 
 /// The longest pause a receiver may ask for.
@@ -117,7 +118,12 @@ impl EventSink for WebhookSink {
 
     /// Connects, and asks nothing: a receiver may know no other call than an event.
     async fn ping(&self) -> Result<(), String> {
-        self.client.connect().await
+        self.client.connect().await.map(drop)
+    }
+
+    async fn examine(&self) -> Examined {
+        let over = self.client.greet().await.map_err(Told::parse)?;
+        Ok(Sound::new(format!("{} is there ({over}); no event was sent", self.client.place())))
     }
 }
 

@@ -161,3 +161,51 @@ fn settings_that_cannot_be_used_are_told_by_their_key() {
     let why = WebhookSink::open("hook", &weak).unwrap_err().to_string();
     assert!(why.contains("webhook.secret_file") && !why.contains("tooshort"), "{why}");
 }
+
+/// A peer with a certificate of its own, whose PEM comes along; it shakes hands and counts what is said after that.
+async fn handshaker() -> (u16, String, tokio::task::JoinHandle<usize>) {
+    use tokio::io::AsyncReadExt as _;
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let said = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut said = Vec::new();
+            // Hung up without a farewell is as good as the end.
+            let _ = stream.read_to_end(&mut said).await;
+            return said.len();
+        }
+    });
+    (port, cert.pem(), said)
+}
+
+#[tokio::test]
+async fn an_examination_shakes_hands_and_says_nothing() {
+    let (port, authority, said) = handshaker().await;
+    let url = format!("https://localhost:{port}/hook?key=s3cret");
+    let told = WebhookSink::open("hook", &config(&url)).unwrap().examine().await.unwrap_err();
+    assert!(told.what.contains("certificate") && told.remedy.contains("ca_file"), "{told:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, authority).unwrap();
+    let known = Config { ca_file: Some(path), ..config(&url) };
+    let sound = WebhookSink::open("hook", &known).unwrap().examine().await.unwrap();
+    assert!(sound.detail.contains("over TLS") && !sound.detail.contains("s3cret"), "{sound:?}");
+    assert_eq!(said.await.unwrap(), 0);
+    let nobody = config("https://nowhere.invalid/hook");
+    assert!(
+        WebhookSink::open("hook", &nobody).unwrap().examine().await.unwrap_err().what.contains("cannot be reached")
+    );
+}

@@ -18,7 +18,7 @@ use url::Url;
 use self::token::{TokenEndpoint, revoke};
 use super::{
     AuthorizationRequest, AuthorizationResponse, Farewell, Health, Message, OpenError, Provider, ProviderError,
-    Redeemed, Renewed, Tokens,
+    Redeemed, Renewed, Tokens, examine,
     outgoing::{Answer, escaped, within},
     profile::{self, id, object},
     registration::Registration,
@@ -27,6 +27,7 @@ use crate::{
     clock::Timestamp,
     identity::{IdentityKey, Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     secret::Secret,
+    told::{Examined, Sound},
 };
 
 /// Whose profile was read.
@@ -55,6 +56,9 @@ pub(super) trait Flavour: Send + Sync + fmt::Debug + 'static {
     fn more_scopes(&self, _registration: &Registration) -> &'static [&'static str] {
         &[]
     }
+
+    /// Where it reads profiles.
+    fn profile_address(&self) -> Option<&Url>;
 
     /// Reads the profile of whom the tokens are for.
     async fn person(&self, registration: &Registration, tokens: &Tokens) -> Result<Person, ProviderError>;
@@ -204,6 +208,14 @@ impl<F: Flavour> Provider for OAuth2<F> {
     fn health(&self) -> Health {
         Health::Ready
     }
+
+    async fn examine(&self) -> Examined {
+        let mut places = vec![&self.endpoints.authorize, &self.endpoints.token];
+        places.extend(self.flavour.profile_address());
+        let outgoing = &self.registration.outgoing;
+        let reached = within(self.registration.config.timeout, examine::reach(outgoing, places)).await;
+        reached.map(Sound::new).map_err(|error| error.told())
+    }
 }
 
 impl<F: Flavour> OAuth2<F> {
@@ -320,6 +332,10 @@ impl Generic {
 
 #[async_trait]
 impl Flavour for Generic {
+    fn profile_address(&self) -> Option<&Url> {
+        Some(&self.userinfo)
+    }
+
     async fn person(&self, registration: &Registration, tokens: &Tokens) -> Result<Person, ProviderError> {
         let token = tokens.access_token.expose();
         let answer = registration.outgoing.get(&self.userinfo, Some(token), "application/json").await?;

@@ -76,7 +76,7 @@ impl Metadata {
         if !answer.status.is_success() {
             let what = format!("discovery at {} answers {}", place(&url), answer.status);
             return Err(if answer.status.is_client_error() {
-                ProviderError::Misconfigured(format!("{what}: correct issuer or discovery_url"))
+                ProviderError::Misconfigured(format!("{what}; correct issuer or discovery_url"))
             } else {
                 ProviderError::Unavailable(what)
             });
@@ -113,7 +113,7 @@ impl Metadata {
 fn below(issuer: &str) -> Result<Url, ProviderError> {
     let base = issuer.strip_suffix('/').unwrap_or(issuer);
     Url::parse(&format!("{base}/.well-known/openid-configuration"))
-        .map_err(|_| ProviderError::Misconfigured("the issuer is not a URL: correct issuer".into()))
+        .map_err(|_| ProviderError::Misconfigured("the issuer is not a URL; correct issuer".into()))
 }
 
 fn check_abilities(document: &Document, config: &Config) -> Result<(), ProviderError> {
@@ -127,13 +127,13 @@ fn check_abilities(document: &Document, config: &Config) -> Result<(), ProviderE
     if lacks(&document.id_token_signing_alg_values_supported, &accepted) {
         let offered = document.id_token_signing_alg_values_supported.clone().unwrap_or_default().join(", ");
         return Err(ProviderError::Misconfigured(format!(
-            "the issuer signs ID tokens with {} only: name one in id_token_algorithms",
+            "the issuer signs ID tokens with {} only; name one in id_token_algorithms",
             escaped(&offered)
         )));
     }
     if document.require_pushed_authorization_requests {
         return Err(ProviderError::Misconfigured(
-            "the issuer demands pushed authorization requests (RFC 9126), which are not supported: turn that off for this client"
+            "the issuer demands pushed authorization requests (RFC 9126), which are not supported; turn that off for this client"
                 .into(),
         ));
     }
@@ -148,7 +148,7 @@ fn resolve(config: &Config, document: Document) -> Result<Metadata, ProviderErro
         configured
             .clone()
             .or(told)
-            .ok_or_else(|| ProviderError::Misconfigured(format!("discovery does not name this endpoint: set {key}")))
+            .ok_or_else(|| ProviderError::Misconfigured(format!("discovery does not name this endpoint; set {key}")))
     };
     let methods = document.token_endpoint_auth_methods_supported;
     let offers = |word: &str| methods.as_ref().is_some_and(|list| list.iter().any(|method| method == word));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderMap;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
@@ -61,11 +62,17 @@ impl KeySet {
 
     /// Fetches a set; with it, how long it is fresh.
     pub(super) async fn fetch(outgoing: &Outgoing, url: &Url) -> Result<(Self, Duration), ProviderError> {
+        let (keys, headers) = Self::ask(outgoing, url).await?;
+        Ok((keys, fresh_for(&headers)))
+    }
+
+    /// Fetches a set; with it, the head of the answer.
+    pub(super) async fn ask(outgoing: &Outgoing, url: &Url) -> Result<(Self, HeaderMap), ProviderError> {
         let answer = outgoing.get(url, None, "application/json").await?;
         if !answer.status.is_success() {
             return Err(ProviderError::Unavailable(format!("the key set's address answers {}", answer.status)));
         }
-        Ok((Self::parse(&answer.body)?, fresh_for(&answer.headers)))
+        Ok((Self::parse(&answer.body)?, answer.headers))
     }
 
     /// The keys a token with this `kid` and algorithm may be checked with. Without a `kid` all of the right type,

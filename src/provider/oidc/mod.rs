@@ -38,7 +38,7 @@ pub(super) use self::{
 };
 use super::{
     AuthorizationRequest, AuthorizationResponse, Farewell, Health, Message, OpenError, Provider, ProviderError,
-    Redeemed, Renewed, Tokens,
+    Redeemed, Renewed, Tokens, examine,
     oauth2::token::{TokenEndpoint, revoke},
     outgoing::{escaped, within},
     profile::{self, Claims},
@@ -48,6 +48,7 @@ use crate::{
     clock::Timestamp,
     identity::{IdentityKey, Issuer, Origin, Profile, ProviderName, Subject, VerifiedIdentity},
     secret::Secret,
+    told::{Examined, Sound},
 };
 
 /// An OpenID Connect provider.
@@ -129,9 +130,13 @@ impl<F: Flavour> Oidc<F> {
         self.keys(&metadata).await.map(drop)
     }
 
+    /// Where every token is signed with our own secret.
+    fn needs_no_keys(&self) -> bool {
+        self.algorithms.iter().all(|algorithm| algorithm.family() == AlgorithmFamily::Hmac)
+    }
+
     async fn keys(&self, metadata: &Metadata) -> Result<Arc<KeySet>, ProviderError> {
-        let only_hmac = self.algorithms.iter().all(|algorithm| algorithm.family() == AlgorithmFamily::Hmac);
-        if only_hmac {
+        if self.needs_no_keys() {
             return Ok(Arc::default());
         }
         let found = self.keys.get(KeySet::fetch(&self.registration.outgoing, &metadata.jwks)).await;
@@ -323,9 +328,30 @@ impl<F: Flavour> Provider for Oidc<F> {
             None => Health::Ready,
         }
     }
+
+    async fn examine(&self) -> Examined {
+        within(self.registration.config.timeout, self.examine_in_time()).await.map_err(|error| error.told())
+    }
 }
 
 impl<F: Flavour> Oidc<F> {
+    /// Past everything that is kept: what is true now is wanted.
+    async fn examine_in_time(&self) -> Result<Sound, ProviderError> {
+        let (metadata, _) = self.discover().await?;
+        let outgoing = &self.registration.outgoing;
+        let keys = async {
+            if self.needs_no_keys() {
+                return Ok(None);
+            }
+            let (_, headers) = KeySet::ask(outgoing, &metadata.jwks).await?;
+            Ok::<_, ProviderError>(examine::clock_warning(&headers, self.registration.clock.now()))
+        };
+        let reached = examine::reach(outgoing, vec![&metadata.authorize, &metadata.token]);
+        let (warning, reached) = tokio::try_join!(keys, reached)?;
+        let detail = format!("issuer {}: endpoints and keys are known, {reached}", self.issuer);
+        Ok(Sound { detail, warnings: warning.into_iter().collect() })
+    }
+
     async fn redeem_in_time(
         &self,
         response: AuthorizationResponse<'_>,

@@ -463,3 +463,36 @@ async fn a_cognito_pool_without_a_domain_is_told_to_the_operator() {
     let error = opened(&issuer.config(Kind::Cognito)).authorize_url(Login::new().request()).await.unwrap_err();
     assert!(error.to_string().contains("assign a domain to the user pool"), "{error}");
 }
+
+#[tokio::test]
+async fn an_examination_fetches_what_is_published_and_compares_clocks() {
+    let issuer = Issuer::start().await;
+    let config = issuer.config(Kind::Oidc);
+    let sound = of_today(&config).examine().await.unwrap();
+    assert!(sound.detail.contains("endpoints and keys are known") && sound.warnings.is_empty(), "{sound:?}");
+    assert_eq!(issuer.server.seen("GET /keys").len(), 1);
+    assert!(issuer.server.seen("POST /token").is_empty() && issuer.server.seen("GET /authorize").is_empty());
+    // The tests' own clock is nobody else's.
+    let skewed = opened(&config).examine().await.unwrap();
+    assert!(skewed.warnings[0].what.contains("the clock of this host"), "{skewed:?}");
+}
+
+#[tokio::test]
+async fn an_examination_tells_what_a_login_would_fail_by() {
+    let issuer = Issuer::start().await;
+    let config = issuer.config(Kind::Oidc);
+    issuer.change(|script| script.discovery = json!({ "issuer": "https://evil.test" }));
+    let told = of_today(&config).examine().await.unwrap_err();
+    assert!(told.what.contains("names the issuer") && told.remedy.contains("spelled alike"), "{told:?}");
+    issuer.change(|script| script.discovery = json!({ "token_endpoint": "http://127.0.0.1:1/token" }));
+    let told = of_today(&config).examine().await.unwrap_err();
+    assert!(told.what.contains("127.0.0.1:1/token does not answer") && told.remedy.contains("firewall"), "{told:?}");
+    issuer.change(|script| (script.discovery, script.keys) = (json!({}), (200, json!({ "keys": [] }))));
+    let told = of_today(&config).examine().await.unwrap_err();
+    assert!(told.what.contains("no key that can be used"), "{told:?}");
+}
+
+/// The provider by the clock on the wall.
+fn of_today(config: &Config) -> Arc<dyn crate::provider::Provider> {
+    open(ProviderName::new("test"), config, Arc::new(crate::clock::SystemClock)).unwrap()
+}

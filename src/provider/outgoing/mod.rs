@@ -29,6 +29,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::time::Instant;
+use tower_service::Service as _;
 use url::{Host, Url};
 
 use self::address::{Resolver, is_private};
@@ -69,7 +70,7 @@ pub(super) enum CallError {
     Slow { place: String, limit: Duration },
     #[error("{place} answers with more than {MAX_BODY} bytes")]
     TooLarge { place: String },
-    #[error("{place} is not https: use https, or set dangerous_allow_http = true if you accept forged answers")]
+    #[error("{place} is not https; use https, or set dangerous_allow_http = true if you accept forged answers")]
     Plaintext { place: String },
     #[error("{place} is a private address, which block_private_networks forbids")]
     Private { place: String },
@@ -89,10 +90,13 @@ impl From<CallError> for ProviderError {
     }
 }
 
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
 /// The way out to one provider.
 #[derive(Clone)]
 pub(super) struct Outgoing {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
     timeout: Duration,
     allow_http: bool,
     block_private: bool,
@@ -121,9 +125,10 @@ impl Outgoing {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(4)
-            .build(https);
+            .build(https.clone());
         Ok(Self {
             client,
+            connector: https,
             timeout: config.timeout,
             allow_http: config.dangerous_allow_http,
             block_private: config.block_private_networks,
@@ -164,13 +169,7 @@ impl Outgoing {
 
     /// Sends a request built for `url` and reads the whole answer within the provider's timeout.
     pub(super) async fn send(&self, url: &Url, mut request: Request<Vec<u8>>) -> Result<Answer, CallError> {
-        if !self.accepts(url) {
-            return Err(CallError::Plaintext { place: place(url) });
-        }
-        // A literal address never reaches the resolver, so it is checked here.
-        if self.block_private && literal_address(url).is_some_and(is_private) {
-            return Err(CallError::Private { place: place(url) });
-        }
+        self.permit(url)?;
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let call = async {
             let unreachable = |why: String| CallError::Unreachable { place: place(url), why };
@@ -186,6 +185,38 @@ impl Outgoing {
             })?;
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
+        self.in_time(url, call).await
+    }
+
+    /// Connects, over TLS where that is spoken, and asks nothing.
+    pub(super) async fn reach(&self, url: &Url) -> Result<(), CallError> {
+        self.permit(url)?;
+        let uri = url.as_str().parse().map_err(|_| CallError::Unbuildable { place: place(url) })?;
+        let mut connector = self.connector.clone();
+        let dialling = async {
+            std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
+            connector.call(uri).await
+        };
+        let reached = async {
+            let unreachable = |why: String| CallError::Unreachable { place: place(url), why };
+            dialling.await.map(drop).map_err(|error| unreachable(chain(&*error)))
+        };
+        self.in_time(url, reached).await
+    }
+
+    /// Refuses addresses that may not be called.
+    fn permit(&self, url: &Url) -> Result<(), CallError> {
+        if !self.accepts(url) {
+            return Err(CallError::Plaintext { place: place(url) });
+        }
+        // A literal address never reaches the resolver, so it is checked here.
+        if self.block_private && literal_address(url).is_some_and(is_private) {
+            return Err(CallError::Private { place: place(url) });
+        }
+        Ok(())
+    }
+
+    async fn in_time<T>(&self, url: &Url, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
         let left = DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now()));
         let limit = left.unwrap_or(self.timeout).min(self.timeout);
         match tokio::time::timeout(limit, call).await {

@@ -4,6 +4,7 @@
 //! AES-128-GCM: SHA-384 has no hardware path on most machines and would be a fifth of a handshake. Tickets are stateless.
 
 mod certificate;
+pub(super) mod examine;
 mod reload;
 mod resolver;
 

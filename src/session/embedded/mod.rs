@@ -13,7 +13,7 @@ mod sightings;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
@@ -24,9 +24,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    directory::sql::sqlite::{Fault, OpenError, SqliteFile, Step},
+    directory::sql::sqlite::{self, Fault, OpenError, SqliteFile, Step},
     event::sink::Letter,
     identity::AccountId,
+    told::Examined,
 };
 
 /// The schema, step by step. Append; never edit a step that was released.
@@ -67,6 +68,16 @@ const SESSIONS: Step = "
         bytes BLOB NOT NULL
     ) STRICT;
 ";
+
+/// Looks at the file for `brama doctor`, and changes nothing. A start always upgrades these tables.
+pub(super) async fn examine(file: &Path) -> Examined {
+    let mut sound = sqlite::examine::examine(file, "session", SCHEMA, true).await?;
+    // `brama directory migrate` is for the accounts alone.
+    for told in &mut sound.warnings {
+        "make a backup; the next start upgrades them".clone_into(&mut told.remedy);
+    }
+    Ok(sound)
+}
 
 /// Rows a sweep drops at a time, so that logins need not wait for a long one.
 const SWEEP_BATCH: i64 = 1000;

@@ -19,13 +19,13 @@ use redis::{
 };
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 
-use crate::{config::session::Redis as Config, secret::Secret, session::StoreError};
+use crate::{config::session::Redis as Config, secret::Secret, session::StoreError, told};
 
 /// Why the settings of Redis cannot be used. Whether Redis answers is not asked here.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file it names cannot be read.
-    #[error("cannot read session.redis.{key} {}: {why}", path.display())]
+    #[error("cannot read session.redis.{key} {} ({why}); let the user who runs brama read it", path.display())]
     File {
         /// The key that names it.
         key: &'static str,
@@ -235,10 +235,7 @@ impl Failure {
 
     fn in_words(&self, timeout: Duration) -> StoreError {
         match self {
-            Self::Late => StoreError::Unavailable(format!(
-                "Redis did not answer within {} ms; look at its load and the network, or raise session.redis.timeout",
-                timeout.as_millis()
-            )),
+            Self::Late => late(timeout),
             Self::Error(error) => in_words(error),
         }
     }
@@ -256,33 +253,45 @@ impl From<Elapsed> for Failure {
     }
 }
 
+/// No answer within `timeout`.
+pub(super) fn late(timeout: Duration) -> StoreError {
+    StoreError::Unavailable(format!(
+        "Redis did not answer within {} ms; look at its load and the network, or raise session.redis.timeout",
+        timeout.as_millis()
+    ))
+}
+
 /// What the operator should do about an error, by the code Redis begins it with.
 const ADVICE: &[(&str, &str)] = &[
-    ("OOM", "Redis is out of memory: raise its maxmemory, and keep maxmemory-policy at noeviction"),
-    ("NOAUTH", "Redis wants a login: set session.redis.username and password_file"),
-    ("WRONGPASS", "Redis refuses user or password: check session.redis.username and password_file"),
-    ("NOPERM", "the Redis user may not do this: give it ~PREFIX* &* +@all -@dangerous +client +info"),
-    ("READONLY", "this Redis is a replica: point session.redis.url at the master"),
-    ("MISCONF", "Redis cannot save to its disk: make room or check its folder"),
-    ("WRONGTYPE", "a key of ours holds something else: does another program use session.redis.prefix?"),
-    ("LOADING", "Redis is still loading its data: it will answer soon"),
-    ("MASTERDOWN", "this Redis has lost its master: point session.redis.url at the master"),
-    ("BUSY", "a script of another program blocks Redis: end it with SCRIPT KILL"),
+    ("OOM", "Redis is out of memory; raise its maxmemory, and keep maxmemory-policy at noeviction"),
+    ("NOAUTH", "Redis wants a login; set session.redis.username and password_file"),
+    ("WRONGPASS", "Redis refuses user or password; check session.redis.username and password_file"),
+    ("NOPERM", "the Redis user may not do this; give it ~PREFIX* &* +@all -@dangerous +client +info"),
+    ("READONLY", "this Redis is a replica; point session.redis.url at the master"),
+    ("MISCONF", "Redis cannot save to its disk; make room or check its folder"),
+    ("WRONGTYPE", "a key of ours holds something else; does another program use session.redis.prefix?"),
+    ("LOADING", "Redis is still loading its data; it will answer soon"),
+    ("MASTERDOWN", "this Redis has lost its master; point session.redis.url at the master"),
+    // Only after NOAUTH, which speaks of it, too.
+    ("HELLO", "this Redis is too old; use Redis 6 or newer"),
+    ("BUSY", "a script of another program blocks Redis; end it with SCRIPT KILL"),
 ];
+
+const UNREACHABLE: &str =
+    "Redis cannot be reached; is it running at session.redis.url, is TLS meant, do ca_file and cert_file fit?";
 
 pub(super) fn in_words(error: &RedisError) -> StoreError {
     let said = error.to_string();
     if let Some((_, advice)) = ADVICE.iter().find(|(code, _)| error.code() == Some(code) || has_word(&said, code)) {
-        return StoreError::Unavailable(format!("{advice} ({said})"));
+        return StoreError::Unavailable(told::quoting(advice, &said));
     }
     match error.kind() {
         ErrorKind::UnexpectedReturnType | ErrorKind::Parse => StoreError::Corrupt(said),
-        ErrorKind::AuthenticationFailed => StoreError::Unavailable(format!(
-            "Redis refuses us: check session.redis.username and password_file ({said})"
+        ErrorKind::AuthenticationFailed => StoreError::Unavailable(told::quoting(
+            "Redis refuses us; check session.redis.username and password_file",
+            &said,
         )),
-        ErrorKind::Io => StoreError::Unavailable(format!(
-            "Redis cannot be reached: is it running at session.redis.url, is TLS meant, do ca_file and cert_file fit? ({said})"
-        )),
+        ErrorKind::Io => StoreError::Unavailable(told::quoting(UNREACHABLE, &said)),
         _ => StoreError::Unavailable(format!("Redis refuses ({said})")),
     }
 }

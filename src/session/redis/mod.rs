@@ -32,6 +32,7 @@
 //! the streams.
 
 mod connect;
+mod examine;
 mod outbox;
 mod script;
 #[cfg(test)]
@@ -52,6 +53,7 @@ use tokio::{
 
 use self::connect::Link;
 pub use self::connect::OpenError;
+pub(super) use self::examine::examine;
 use super::{
     Change, NewStored, Replaced, SessionKey, SessionStore, Sighting, StoreError, Stored, Telling, Whose, news::News,
 };

@@ -80,12 +80,15 @@ async fn begin(
         Ok::<(), ()>(())
     });
     let mut connection = connect::connect(client, config).await?;
-    redis::cmd("CLIENT")
-        .arg(&["TRACKING", "ON", "BCAST", "PREFIX"])
-        .arg(keys.tracked())
-        .exec_async(&mut connection)
-        .await?;
+    tracking(keys).exec_async(&mut connection).await?;
     Ok(connection)
+}
+
+/// The command that begins it.
+pub(super) fn tracking(keys: &Keys) -> redis::Cmd {
+    let mut command = redis::cmd("CLIENT");
+    command.arg(&["TRACKING", "ON", "BCAST", "PREFIX"]).arg(keys.tracked());
+    command
 }
 
 /// Turns one push into news. An invalidation without keys says that the whole database was emptied: then the watch

@@ -6,7 +6,7 @@ use super::{Config, fresh_keyspace, opened, person, shared};
 use crate::{
     directory::{
         Directory as _, DirectoryError,
-        cassandra::{CassandraDirectory, OpenError},
+        cassandra::{CassandraDirectory, OpenError, examine},
         conformance::NOW,
     },
     secret::Secret,
@@ -179,4 +179,24 @@ async fn an_upgrade_that_died_is_taken_over() {
     }
     let directory = opened(&server.config(&keyspace)).await;
     assert!(directory.sign_in(&person(1), NOW).await.unwrap().created);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_examination_makes_nothing_and_tells_what_a_start_would_meet() {
+    let server = shared().await;
+    let config = server.config(&fresh_keyspace());
+    for _ in 0..2 {
+        let sound = examine(&config, true).await.unwrap();
+        assert_says(&sound.detail, &["Cassandra ", "as brama", "no tables yet"]);
+    }
+    let told = examine(&Config { replication: None, ..config.clone() }, true).await.unwrap_err();
+    assert_says(&told.what, &["is not there"]);
+    assert_says(&told.remedy, &["CREATE KEYSPACE"]);
+    let wrong = Config { password: Some(Secret::new("wr0ng")), ..config.clone() };
+    let told = examine(&wrong, true).await.unwrap_err();
+    assert_says(&told.remedy, &["directory.cassandra.username and password_file"]);
+    let nobody = Config { nodes: vec!["127.0.0.1:1".into()], timeout: Duration::from_secs(1), ..config.clone() };
+    assert_says(&examine(&nobody, true).await.unwrap_err().remedy, &["check the addresses"]);
+    opened(&config).await;
+    assert_says(&examine(&config, false).await.unwrap().detail, &["schema 1"]);
 }

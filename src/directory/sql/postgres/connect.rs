@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file it names cannot be read.
-    #[error("cannot read directory.postgres.{key} {}: {why}", path.display())]
+    #[error("cannot read directory.postgres.{key} {} ({why}); let the user who runs brama read it", path.display())]
     File {
         /// The key that names it.
         key: &'static str,
@@ -31,7 +31,7 @@ pub enum OpenError {
         why: std::io::Error,
     },
     /// The password cannot be used.
-    #[error(transparent)]
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
     Password(#[from] SecretError),
     /// A setting does not fit.
     #[error("directory.postgres.{key}: {what}")]
@@ -73,7 +73,7 @@ pub enum OpenError {
     },
     /// The database is not there.
     #[error(
-        "there is no database {database} (CREATE DATABASE {database} OWNER {role} makes it), or directory.postgres.url names the wrong one"
+        "there is no database {database}; CREATE DATABASE {database} OWNER {role} makes it, or directory.postgres.url names the wrong one"
     )]
     NoDatabase {
         /// Its name.
@@ -95,7 +95,7 @@ pub enum OpenError {
     },
     /// Only reading is possible there.
     #[error(
-        "PostgreSQL at {address} takes no writes: it is a standby or was set read-only; let directory.postgres.url lead to the primary"
+        "PostgreSQL at {address} takes no writes (it is a standby or was set read-only); let directory.postgres.url lead to the primary"
     )]
     ReadOnly {
         /// Host and port.
@@ -113,7 +113,7 @@ pub enum OpenError {
     },
     /// Every connection we may have is in use, or none can be made.
     #[error(
-        "no connection to PostgreSQL at {address} within {patience}: either it is down, or the {connections} of directory.postgres.max_connections are too few"
+        "no connection to PostgreSQL at {address} within {patience}; either it is down, or the {connections} of directory.postgres.max_connections are too few"
     )]
     Crowded {
         /// Host and port.
@@ -125,11 +125,11 @@ pub enum OpenError {
     },
     /// It took too long.
     #[error(
-        "PostgreSQL gave up a statement after directory.postgres.timeout = {0}: is something holding the tables, or is the server overloaded?"
+        "PostgreSQL gave up a statement after directory.postgres.timeout = {0}; is something holding the tables, or is the server overloaded?"
     )]
     Late(humantime::FormattedDuration),
     /// It starts or stops.
-    #[error("PostgreSQL at {address} is starting or stopping ({why})")]
+    #[error("PostgreSQL at {address} is starting or stopping ({why}); wait a moment, or see its log")]
     Passing {
         /// Host and port.
         address: String,
@@ -161,7 +161,7 @@ pub enum OpenError {
         known: i64,
     },
     /// Something else.
-    #[error("PostgreSQL failed ({why})")]
+    #[error("PostgreSQL failed ({why}); see its log")]
     Failed {
         /// What it or the driver said.
         why: String,

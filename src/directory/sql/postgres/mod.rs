@@ -8,6 +8,7 @@
 //! lock that changes of one account follow each other, and who loses a race begins anew.
 
 mod connect;
+mod examine;
 mod held;
 mod schema;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use sqlx::{
 use tokio::sync::OnceCell;
 
 pub use self::connect::OpenError;
+pub(in crate::directory) use self::examine::examine;
 use self::{
     connect::{Place, pool},
     held::Held,

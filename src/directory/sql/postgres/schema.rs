@@ -63,7 +63,17 @@ async fn brought_up(connection: &mut PgConnection, place: &Place, migrate: bool)
 
 /// How far the tables are; 0 when there are none. Nothing is changed.
 async fn look(connection: &mut PgConnection, place: &Place) -> Result<i64, OpenError> {
-    warn_of_lost_commits(connection, place).await?;
+    if loses_commits(connection).await.map_err(|error| place.refusal(error))? {
+        tracing::warn!(
+            database = place.database,
+            "synchronous_commit is off: a crash of PostgreSQL can lose accounts; set it to on for this role"
+        );
+    }
+    found(connection, place).await
+}
+
+/// How far the tables are, and nothing else.
+pub(super) async fn found(connection: &mut PgConnection, place: &Place) -> Result<i64, OpenError> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('brama_schema') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
@@ -72,14 +82,14 @@ async fn look(connection: &mut PgConnection, place: &Place) -> Result<i64, OpenE
 }
 
 /// True when the schema is the one we know, false when it is older.
-fn is_ours(found: i64, place: &Place) -> Result<bool, OpenError> {
+pub(super) fn is_ours(found: i64, place: &Place) -> Result<bool, OpenError> {
     if found > known() {
         return Err(OpenError::Newer { database: place.database.clone(), found, known: known() });
     }
     Ok(found == known())
 }
 
-fn known() -> i64 {
+pub(super) fn known() -> i64 {
     i64::try_from(SCHEMA.len()).unwrap_or(i64::MAX)
 }
 
@@ -123,16 +133,8 @@ async fn take_steps(writing: &mut Transaction<'_, Postgres>, found: i64) -> Resu
 }
 
 /// A sign-in is acknowledged once it is committed. Where that does not mean "on the disk", somebody should know.
-async fn warn_of_lost_commits(connection: &mut PgConnection, place: &Place) -> Result<(), OpenError> {
-    let waits: String = sqlx::query_scalar("SELECT current_setting('synchronous_commit')")
-        .fetch_one(connection)
-        .await
-        .map_err(|error| place.refusal(error))?;
-    if waits == "off" {
-        tracing::warn!(
-            database = place.database,
-            "synchronous_commit is off: a crash of PostgreSQL can lose accounts; set it to on for this role"
-        );
-    }
-    Ok(())
+pub(super) async fn loses_commits(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let waits: String =
+        sqlx::query_scalar("SELECT current_setting('synchronous_commit')").fetch_one(connection).await?;
+    Ok(waits == "off")
 }

@@ -7,6 +7,7 @@
 //! The schema only grows. A binary that meets a schema newer than it knows refuses to start instead of guessing.
 
 pub(super) mod accounts;
+pub(crate) mod examine;
 
 use std::{
     cmp::Ordering,
@@ -20,6 +21,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::OnceCell;
+
+use crate::told;
 
 /// How long a write waits for its turn, here or in SQLite, before it is given up as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -317,17 +320,17 @@ impl From<sqlx::Error> for Fault {
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_)) => {
                 return Self::Corrupt(error.to_string());
             }
-            (Some(13), _) => "the disk is full: make room",
+            (Some(13), _) => "the disk is full; make room",
             (Some(8 | 14), _) => {
-                "the database cannot be written: check the file's owner and whether the disk is mounted read-only"
+                "the database cannot be written; check the file's owner and whether the disk is mounted read-only"
             }
-            (Some(10), _) => "the disk gives errors: check it",
+            (Some(10), _) => "the disk gives errors; check it",
             (Some(5 | 6), _) | (_, sqlx::Error::PoolTimedOut) => {
-                "the database is busy: does another program hold the file, or is the disk too slow?"
+                "the database is busy; does another program hold the file, or is the disk too slow?"
             }
             _ => "the embedded database failed",
         };
-        Self::Unavailable(format!("{advice} ({error})"))
+        Self::Unavailable(told::quoting(advice, &error))
     }
 }
 
