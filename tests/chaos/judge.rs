@@ -243,10 +243,11 @@ impl Told {
             if account.is_empty() {
                 continue;
             }
-            let key = (kind.clone(), if session.is_empty() { account.clone() } else { session });
+            let of = if kind == CREATED || session.is_empty() { account.clone() } else { session };
+            let key = (kind.clone(), of);
             let place = told.all.len();
             told.all.push((kind, account));
-            if let Some(_before) = told.places.insert(key.clone(), place) {
+            if told.places.insert(key.clone(), place).is_some() {
                 told.twice.push(format!("{} of {} is told by two events", key.0, key.1));
             }
         }

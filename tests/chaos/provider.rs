@@ -57,7 +57,7 @@ impl Provider {
     /// Its table in a gateway's configuration.
     pub(crate) fn toml(&self) -> String {
         format!(
-            "[provider.oidc]\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"s3cret\"\n\
+            "[provider.oidc]\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"a secret of the chaos test\"\n\
              id_token_algorithms = [\"ES256\"]\nuserinfo = false\n",
             self.issuer
         )
