@@ -37,7 +37,9 @@ impl Answer {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let mut lines = head.split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let field = |line: &str| Some((line.split_once(':')?.0.to_ascii_lowercase(), line.split_once(':')?.1.trim().to_owned()));
+        let field = |line: &str| {
+            Some((line.split_once(':')?.0.to_ascii_lowercase(), line.split_once(':')?.1.trim().to_owned()))
+        };
         let headers: Vec<_> = lines.filter_map(field).collect();
         let answer = Self { status, headers, body: body.to_owned() };
         let length = answer.header("content-length").and_then(|length| length.parse().ok());

@@ -24,7 +24,8 @@ pub(crate) struct Constellation {
     pub(crate) gateways: Arc<[Gateway]>,
     pub(crate) victims: Vec<Victim>,
     pub(crate) events: Events,
-    pub(crate) provider: Provider,
+    /// By which people sign in, and which they link.
+    pub(crate) providers: [Provider; 2],
     looking_after: JoinHandle<()>,
     _app: SampleApp,
     _folders: Vec<TempDir>,
@@ -76,11 +77,12 @@ impl Constellation {
         events: impl FnOnce(&Gateway) -> Events,
         mut folders: Vec<TempDir>,
     ) -> Self {
-        let provider = Provider::start().await;
+        let providers = [Provider::start("first").await, Provider::start("second").await];
         let app = SampleApp::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("the app starts");
         let more = format!(
-            "{more}{}[upstream.app]\ntargets = [\"http://{}\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\n",
-            provider.toml(),
+            "{more}{}{}[upstream.app]\ntargets = [\"http://{}\"]\n[[route]]\npath = \"/\"\nupstream = \"app\"\n",
+            providers[0].toml(),
+            providers[1].toml(),
             app.address()
         );
         let mut gateways = Vec::new();
@@ -96,7 +98,7 @@ impl Constellation {
         let constellation = Self {
             gateways: gateways.into(),
             events,
-            provider,
+            providers,
             looking_after: tokio::spawn(look_after(servers)),
             victims,
             _app: app,

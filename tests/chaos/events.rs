@@ -42,7 +42,8 @@ impl Events {
     /// A queue at the broker on this port, which must answer; from now on it is emptied into a file in `folder`.
     pub(crate) async fn of_queue(port: u16, folder: &Path) -> Self {
         let file = folder.join("received.jsonl");
-        let queue = Queue { url: format!("amqp://guest:guest@127.0.0.1:{port}"), written: Arc::new(Mutex::new(open(&file))) };
+        let queue =
+            Queue { url: format!("amqp://guest:guest@127.0.0.1:{port}"), written: Arc::new(Mutex::new(open(&file))) };
         let channel = queue.channel().await.expect("RabbitMQ answers").1;
         queue.declare(&channel).await.expect("the queue can be made");
         tokio::spawn(queue.clone().empty_for_ever());

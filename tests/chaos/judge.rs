@@ -20,6 +20,7 @@ use crate::{
 const BEGUN: &str = "io.brama.session.begun";
 const SIGNED_OUT: &str = "io.brama.session.signed_out";
 const CREATED: &str = "io.brama.account.created";
+const LINKED: &str = "io.brama.identity.linked";
 
 /// How many sessions are asked about at a time.
 const AT_A_TIME: usize = 16;
@@ -35,6 +36,8 @@ pub(crate) struct Verdict {
     pub(crate) live: usize,
     pub(crate) signed_out: usize,
     pub(crate) in_doubt: usize,
+    pub(crate) linked: usize,
+    pub(crate) link_in_doubt: usize,
     /// By type, repetitions left out.
     pub(crate) events: BTreeMap<String, usize>,
     pub(crate) repeated: usize,
@@ -161,12 +164,14 @@ async fn accounts(gateway: &Gateway) -> Result<Vec<Account>, String> {
         let page: Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let listed = page["accounts"].as_array().ok_or("no accounts in the answer")?;
-        all.extend(listed.iter().map(|account| Account {
-            id: text(&account["id"]),
-            subjects: account["identities"]
-                .as_array()
-                .map(|all| all.iter().map(|identity| text(&identity["origin"]["subject"])).collect())
-                .unwrap_or_default(),
+        all.extend(listed.iter().map(|account| {
+            Account {
+                id: text(&account["id"]),
+                subjects: account["identities"]
+                    .as_array()
+                    .map(|all| all.iter().map(|identity| text(&identity["origin"]["subject"])).collect())
+                    .unwrap_or_default(),
+            }
         }));
         match page["next"].as_str() {
             Some(next) => after = Some(next.to_owned()),
@@ -183,11 +188,16 @@ fn check_sessions(found: &[Found], verdict: &mut Verdict) {
             (End::None, 200) => verdict.live += 1,
             (End::Acknowledged(_), 302 | 303 | 401) => verdict.signed_out += 1,
             (End::InDoubt, 200 | 302 | 303 | 401) => verdict.in_doubt += 1,
+            (End::LinkInDoubt, 200 | 302 | 303 | 401) => verdict.link_in_doubt += 1,
             (End::None, status) => {
-                verdict.wrongs.push(format!("the session {name} of {person} was acknowledged, and is answered with {status}"));
+                verdict
+                    .wrongs
+                    .push(format!("the session {name} of {person} was acknowledged, and is answered with {status}"));
             }
             (_, status) => {
-                verdict.wrongs.push(format!("the session {name} of {person} was signed out, and is answered with {status}"));
+                verdict
+                    .wrongs
+                    .push(format!("the session {name} of {person} was signed out, and is answered with {status}"));
             }
         }
     }
@@ -212,6 +222,13 @@ fn check_accounts(found: &[Found], accounts: &[Account], verdict: &mut Verdict) 
                 "the session {} of {}: apps were told the account {told:?}, the directory has {there:?}",
                 session.name, session.person
             )),
+        }
+        let Some((identity, _)) = &session.linked else { continue };
+        match (by_subject.get(identity.as_str()).map(Vec::as_slice), &session.account) {
+            (Some([id]), Some(account)) if id == account => verdict.linked += 1,
+            (there, told) => {
+                verdict.wrongs.push(format!("{identity} was linked to {told:?}, the directory has {there:?}"))
+            }
         }
     }
 }
@@ -238,12 +255,17 @@ impl Told {
                 told.repeated += 1;
                 continue;
             }
-            let (kind, account, session) = (text(&event["type"]), text(&event["subject"]), text(&event["data"]["session"]));
+            let (kind, account, session) =
+                (text(&event["type"]), text(&event["subject"]), text(&event["data"]["session"]));
             *told.counts.entry(kind.clone()).or_default() += 1;
             if account.is_empty() {
                 continue;
             }
-            let of = if kind == CREATED || session.is_empty() { account.clone() } else { session };
+            let of = match kind.as_str() {
+                CREATED => account.clone(),
+                LINKED => text(&event["data"]["subject"]),
+                _ => session,
+            };
             let key = (kind.clone(), of);
             let place = told.all.len();
             told.all.push((kind, account));
@@ -268,23 +290,30 @@ fn check_events(found: &[Found], accounts: &[Account], told: &Told, verdict: &mu
         if told.place(BEGUN, &session.name).is_none() {
             missing(BEGUN, &session.name);
         }
-        let out = told.place(SIGNED_OUT, &session.name).is_some();
+        if let Some((identity, _)) = &session.linked
+            && told.place(LINKED, identity).is_none()
+        {
+            missing(LINKED, identity);
+        }
+        let out = told.place(SIGNED_OUT, &session.name_now).is_some();
         match (&session.end, out) {
-            (End::Acknowledged(_), false) => missing(SIGNED_OUT, &session.name),
-            (End::InDoubt, false) if *status != 200 => missing(SIGNED_OUT, &session.name),
+            (End::Acknowledged(_), false) => missing(SIGNED_OUT, &session.name_now),
+            (End::InDoubt, false) if *status != 200 => missing(SIGNED_OUT, &session.name_now),
             _ => {}
         }
         acknowledged.insert(session.person.as_str());
     }
-    for account in accounts.iter().filter(|account| account.subjects.iter().any(|one| acknowledged.contains(one.as_str()))) {
+    for account in
+        accounts.iter().filter(|account| account.subjects.iter().any(|one| acknowledged.contains(one.as_str())))
+    {
         if told.place(CREATED, &account.id).is_none() {
             missing(CREATED, &account.id);
         }
     }
     for Found { session, status } in found {
-        let out = told.place(SIGNED_OUT, &session.name).is_some();
-        if out && (*status == 200 || matches!(session.end, End::None)) {
-            verdict.wrongs.push(format!("{SIGNED_OUT} of {} was told, and it is not so", session.name));
+        let out = told.place(SIGNED_OUT, &session.name_now).is_some();
+        if out && (*status == 200 || matches!(session.end, End::None | End::LinkInDoubt)) {
+            verdict.wrongs.push(format!("{SIGNED_OUT} of {} was told, and it is not so", session.name_now));
         }
     }
     let known: HashSet<&str> = accounts.iter().map(|account| account.id.as_str()).collect();
@@ -306,7 +335,10 @@ fn check_order(found: &[Found], told: &Told, verdict: &mut Verdict) {
         let Some(account) = session.account.as_deref() else { continue };
         let happened = by_account.entry(account).or_default();
         happened.extend(told.place(BEGUN, &session.name).map(|place| (place, session.login, session.name.as_str())));
-        if let (End::Acknowledged(span), Some(place)) = (session.end, told.place(SIGNED_OUT, &session.name)) {
+        if let Some((identity, span)) = &session.linked {
+            happened.extend(told.place(LINKED, identity).map(|place| (place, *span, identity.as_str())));
+        }
+        if let (End::Acknowledged(span), Some(place)) = (session.end, told.place(SIGNED_OUT, &session.name_now)) {
             happened.push((place, span, &session.name));
         }
     }
@@ -317,7 +349,9 @@ fn check_order(found: &[Found], told: &Told, verdict: &mut Verdict) {
             if let Some((begun, later)) = latest
                 && span.acknowledged < begun
             {
-                verdict.wrongs.push(format!("of {account}, what came of {name} was told after what came later of {later}"));
+                verdict
+                    .wrongs
+                    .push(format!("of {account}, what came of {name} was told after what came later of {later}"));
             }
             latest = latest.filter(|(begun, _)| *begun > span.begun).or(Some((span.begun, name)));
         }

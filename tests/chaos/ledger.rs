@@ -27,6 +27,8 @@ pub(crate) enum End {
     None,
     /// It was asked for and nobody knows what came of it.
     InDoubt,
+    /// A linking gives the session a new cookie, and nobody knows whether it did.
+    LinkInDoubt,
     /// It was acknowledged.
     Acknowledged(Span),
 }
@@ -38,11 +40,14 @@ pub(crate) struct Session {
     pub(crate) person: String,
     /// The cookies of the browser that holds it.
     pub(crate) browser: crate::browser::Browser,
-    /// What events call it.
+    /// What events call it: as it began, and since a linking gave it a new cookie.
     pub(crate) name: String,
+    pub(crate) name_now: String,
     /// Whose account, once an app was told.
     pub(crate) account: Option<String>,
     pub(crate) login: Span,
+    /// A further identity, and when it was linked.
+    pub(crate) linked: Option<(String, Span)>,
     pub(crate) end: End,
 }
 
@@ -92,8 +97,21 @@ impl Ledger {
         self.open().sessions[entry.0].end = end;
     }
 
+    /// A further identity opens the account, and the session goes on with another cookie.
+    pub(crate) fn linked(&self, entry: Entry, with: Session) {
+        let mut pages = self.open();
+        let session = &mut pages.sessions[entry.0];
+        (session.browser, session.name_now, session.linked) = (with.browser, with.name_now, with.linked);
+    }
+
     pub(crate) fn refused(&self, what: &str, answer: impl std::fmt::Display) {
         *self.open().refused.entry(format!("{what}: {answer}")).or_default() += 1;
+    }
+
+    /// [`refused`](Self::refused), where something was hoped for.
+    pub(crate) fn none_refused<T>(&self, what: &str, answer: impl std::fmt::Display) -> Option<T> {
+        self.refused(what, answer);
+        None
     }
 
     pub(crate) fn wrong(&self, what: String) {

@@ -42,7 +42,7 @@ const PEOPLE: usize = 8;
 const SAMPLE: usize = 12;
 /// Longest rest of people between two steps in the sample, and in a long run, which would otherwise pile up sessions.
 const REST_MS: usize = 60;
-const REST_MS_LONG: usize = 300;
+const REST_MS_LONG: usize = 120;
 /// How long people have at the end to come to an end of what they do.
 const LAST_STEPS: Duration = Duration::from_secs(60);
 
@@ -78,7 +78,7 @@ async fn run(name: &str, constellation: Constellation, kills: usize) {
     eprintln!("{name}: {kills} kills, seed {seed}");
     let world = World {
         gateways: Arc::clone(&constellation.gateways),
-        provider: constellation.provider.clone(),
+        providers: constellation.providers.clone(),
         ledger: ledger.clone(),
         rest_ms: if kills > SAMPLE { REST_MS_LONG } else { REST_MS },
     };

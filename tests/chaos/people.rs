@@ -27,7 +27,8 @@ const NAME: usize = 16;
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) gateways: Arc<[Gateway]>,
-    pub(crate) provider: Provider,
+    /// By which they sign in, and which they link.
+    pub(crate) providers: [Provider; 2],
     pub(crate) ledger: Ledger,
     /// The longest rest between two steps, in milliseconds.
     pub(crate) rest_ms: usize,
@@ -35,13 +36,8 @@ pub(crate) struct World {
 
 /// Goes on until `stop`.
 pub(crate) async fn live(world: World, number: usize, seed: u64, stop: CancellationToken) {
-    let mut person = Somebody {
-        chance: Chance::of(seed, &format!("person {number}")),
-        world,
-        number,
-        logins: 0,
-        kept: Vec::new(),
-    };
+    let mut person =
+        Somebody { chance: Chance::of(seed, &format!("person {number}")), world, number, logins: 0, kept: Vec::new() };
     while !stop.is_cancelled() {
         person.visit().await;
     }
@@ -62,6 +58,9 @@ impl Somebody {
             for _ in 0..self.chance.below(3) {
                 self.rest().await;
                 self.use_session(entry).await;
+            }
+            if self.chance.percent(15) && !self.link(entry).await {
+                return;
             }
             if self.chance.percent(40) {
                 self.rest().await;
@@ -104,19 +103,22 @@ impl Somebody {
         // 127.16.0.0 and up: no more than a few logins come from one address.
         let mut browser = Browser::at(Ipv4Addr::from(0x7f10_0000 + number / 16));
         let begun = self.world.ledger.now();
-        let mut answer = self.ask(&mut browser, "start", "/oauth2/start/oidc?rd=/").await?;
+        let mut answer = self.ask(&mut browser, "start", "/oauth2/start/first?rd=/").await?;
         for _ in 0..HOPS {
-            let Some(back) = answer.header("location").and_then(|to| self.world.provider.sign_in(to, &person)) else { break };
+            let Some(back) = answer.header("location").and_then(|to| self.world.providers[0].sign_in(to, &person))
+            else {
+                break;
+            };
             let target = back[url::Position::BeforePath..].to_owned();
             answer = match self.ask(&mut browser, "callback", &target).await {
                 // Somebody may well press "reload" then.
                 None if self.chance.percent(50) => self.ask(&mut browser, "callback, again", &target).await?,
                 answer => answer?,
             };
-            if let Some(id) = browser.session().and_then(|cookie| SessionId::parse(cookie.as_bytes())) {
-                let name = id.key().hex()[..NAME].to_owned();
+            if let Some(name) = name(&browser) {
                 let login = Span { begun, acknowledged: self.world.ledger.now() };
-                let session = Session { person, browser, name, account: None, login, end: End::None };
+                let (name_now, end) = (name.clone(), End::None);
+                let session = Session { person, browser, name, name_now, account: None, login, linked: None, end };
                 return Some(self.world.ledger.signed_in(session));
             }
         }
@@ -151,13 +153,64 @@ impl Somebody {
         }
     }
 
+    /// Links a further identity, which gives the session a new cookie. False when nobody knows which cookie is good now.
+    async fn link(&mut self, entry: Entry) -> bool {
+        let port = self.gateway();
+        let mut session = self.world.ledger.session(entry);
+        let (before, begun) = (session.name_now.clone(), self.world.ledger.now());
+        let Some(target) = self.begin_link(port, &mut session).await else { return true };
+        let identity = format!("l{}-{}", self.number, self.logins);
+        let Some(back) = self.world.providers[1].sign_in(&target, &identity) else { return true };
+        let answer = session.browser.get(self.gateway(), &back[url::Position::BeforePath..]).await;
+        match (answer, name(&session.browser)) {
+            (Ok(_), Some(name_now)) if name_now != before => {
+                let span = Span { begun, acknowledged: self.world.ledger.now() };
+                self.world.ledger.linked(entry, Session { name_now, linked: Some((identity, span)), ..session });
+                return true;
+            }
+            (Err(Trouble::Unreachable), _) => {
+                self.world.ledger.refused("link", Trouble::Unreachable);
+                return true;
+            }
+            (Ok(answer), _) => self.world.ledger.refused("link, in doubt", answer.status),
+            (Err(trouble), _) => self.world.ledger.refused("link, in doubt", trouble),
+        }
+        self.world.ledger.ends(entry, End::LinkInDoubt);
+        false
+    }
+
+    /// From the account page to where the further provider is.
+    async fn begin_link(&self, port: u16, session: &mut Session) -> Option<String> {
+        let page = match session.browser.get(port, "/oauth2/account").await {
+            Ok(page) if page.status == 200 => page,
+            Ok(page) if page.status == 503 => return self.world.ledger.none_refused("link", page.status),
+            Ok(page) => {
+                self.wrong(session, &format!("asked for its account page, and was answered with {}", page.status));
+                return None;
+            }
+            Err(trouble) => return self.world.ledger.none_refused("link", trouble),
+        };
+        let Some(token) = link_token(&page.body) else {
+            self.wrong(session, "was shown no way to link");
+            return None;
+        };
+        let start = format!("/oauth2/start/{}?link={token}", self.world.providers[1].name);
+        match session.browser.get(port, &start).await {
+            Ok(answer) if answer.status == 303 => answer.header("location").map(str::to_owned),
+            Ok(answer) => self.world.ledger.none_refused("link", answer.status),
+            Err(trouble) => self.world.ledger.none_refused("link", trouble),
+        }
+    }
+
     async fn sign_out(&mut self, entry: Entry) {
         let port = self.gateway();
         let mut session = self.world.ledger.session(entry);
         let token = match session.browser.get(port, "/oauth2/sign_out").await {
             Ok(page) if page.status == 200 => token(&page.body),
             Ok(page) if page.status == 503 => return self.world.ledger.refused("sign-out", page.status),
-            Ok(page) => return self.wrong(&session, &format!("asked to sign out, and was answered with {}", page.status)),
+            Ok(page) => {
+                return self.wrong(&session, &format!("asked to sign out, and was answered with {}", page.status));
+            }
             Err(trouble) => return self.world.ledger.refused("sign-out", trouble),
         };
         let Some(token) = token else { return self.wrong(&session, "was shown no way to sign out") };
@@ -200,6 +253,18 @@ impl Somebody {
 pub(crate) fn account(answer: &Answer) -> Option<String> {
     let told: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
     told["user"].as_str().map(str::to_owned)
+}
+
+/// What events call the session that this browser holds.
+fn name(browser: &Browser) -> Option<String> {
+    let id = SessionId::parse(browser.session()?.as_bytes())?;
+    Some(id.key().hex()[..NAME].to_owned())
+}
+
+/// What proves that the account page was seen.
+fn link_token(page: &str) -> Option<String> {
+    let (_, after) = page.split_once("/oauth2/sign_in?link=")?;
+    Some(after.split('"').next()?.replace("&#x2f;", "/").replace("&amp;", "&"))
 }
 
 /// The token of the form.

@@ -25,7 +25,9 @@ use url::Url;
 /// The running provider; it stops with the runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider {
-    pub(crate) issuer: String,
+    /// What gateways call it.
+    pub(crate) name: &'static str,
+    issuer: String,
     state: Arc<State>,
 }
 
@@ -39,11 +41,11 @@ struct State {
 const CLIENT: &str = "chaos";
 
 impl Provider {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let issuer = format!("http://{}", listener.local_addr().expect("it is bound"));
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        let provider = Self { issuer, state: Arc::new(State { key, codes: Mutex::default() }) };
+        let provider = Self { name, issuer, state: Arc::new(State { key, codes: Mutex::default() }) };
         let serving = provider.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -57,16 +59,18 @@ impl Provider {
     /// Its table in a gateway's configuration.
     pub(crate) fn toml(&self) -> String {
         format!(
-            "[provider.oidc]\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"a secret of the chaos test\"\n\
+            "[provider.{}]\nlabel = \"{0}\"\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"a secret of the chaos test\"\n\
              id_token_algorithms = [\"ES256\"]\nuserinfo = false\n",
-            self.issuer
+            self.name, self.issuer
         )
     }
 
     /// `person` signs in at `location`, where a gateway sent them: where they are sent back to.
     pub(crate) fn sign_in(&self, location: &str, person: &str) -> Option<Url> {
-        let asked = Url::parse(location).ok().filter(|url| location.starts_with(&self.issuer) && url.path() == "/authorize")?;
-        let parameter = |name: &str| asked.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let asked =
+            Url::parse(location).ok().filter(|url| location.starts_with(&self.issuer) && url.path() == "/authorize")?;
+        let parameter =
+            |name: &str| asked.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let code = brama::secret::random_text();
         self.codes().insert(code.clone(), (person.to_owned(), parameter("nonce")?));
         let mut back = Url::parse(&parameter("redirect_uri")?).ok()?;

@@ -33,8 +33,9 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "{kind} ended by itself while starting: {times}")?;
         }
         writeln!(f, "logins acknowledged: {logins}; uses acknowledged: {uses}; accounts: {}", verdict.accounts)?;
-        let Verdict { live, signed_out, in_doubt, .. } = verdict;
+        let Verdict { live, signed_out, in_doubt, linked, link_in_doubt, .. } = verdict;
         writeln!(f, "sessions there: {live}; signed out and gone: {signed_out}; sign-outs in doubt: {in_doubt}")?;
+        writeln!(f, "further identities linked: {linked}; linkings in doubt: {link_in_doubt}")?;
         for (what, times) in refused {
             writeln!(f, "refused, {what}: {times}")?;
         }

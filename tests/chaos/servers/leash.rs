@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Runs the command of its arguments beside itself, says its process id, and kills the whole group once its standard
-/// input ends: when we drop the handle or die, however we die.
-const LEASH: &str = r#""$@" </dev/null >>log 2>&1 & echo $!; exec 2>/dev/null; cat >/dev/null; kill -KILL 0"#;
+/// Runs the command of its arguments, says its process id, and kills the whole group once its standard input ends: when
+/// we drop the handle or die, however we die. It waits for the command, so that nothing is left of it: PostgreSQL does
+/// not start while there is still a process of the number of the one before.
+const LEASH: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) >/dev/null 2>&1 &
+"$@" </dev/null 3<&- >>log 2>&1 & echo $!; exec >/dev/null 2>&1; wait $!"#;
 
 /// Longest a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,12 +50,19 @@ impl Drop for Leash {
     /// `kill -9` for the process and all it started, and waits until they are gone.
     fn drop(&mut self) {
         let group = self.shell.id();
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+        let kill = |whom: String| Command::new("kill").args(["-KILL", "--", &whom]).stderr(Stdio::null()).status();
+        let _ = kill(self.process.to_string());
+        until(|| stat(&self.process.to_string()).is_none());
+        let _ = kill(format!("-{group}"));
         let _ = self.shell.wait();
-        let deadline = Instant::now() + PATIENCE;
-        while is_anybody_left(group) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until(|| !is_anybody_left(group));
+    }
+}
+
+fn until(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,8 +1,8 @@
 //! The servers that are killed: real ones, each on its own port of the loopback, in a folder of its own, started again
 //! on the same data and port, and gone with this process, however it ends.
 
-mod leash;
 pub(crate) mod gateway;
+mod leash;
 pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis;
