@@ -58,7 +58,7 @@ impl Constellation {
         let events = Events::of_queue(broker_port, broker_folder.path()).await;
         let victim = |server: &Arc<Server>, weight| Victim { server: server.clone(), weight };
         // RabbitMQ takes long to start: killed as often as the others it would hardly ever be there.
-        let others = vec![victim(&sessions, 6), victim(&accounts, 4), victim(&broker, 2)];
+        let others = vec![victim(&sessions, 3), victim(&accounts, 2), victim(&broker, 1)];
         Self::with(2, &more, others, |_| events, vec![sessions_folder, accounts_folder, broker_folder]).await
     }
 
@@ -89,7 +89,7 @@ impl Constellation {
         for _ in 0..count {
             let (gateway, folder) = Gateway::new(&more);
             gateway.server.start();
-            victims.push(Victim { server: gateway.server.clone(), weight: 4 });
+            victims.push(Victim { server: gateway.server.clone(), weight: 2 });
             gateways.push(gateway);
             folders.push(folder);
         }

@@ -65,7 +65,7 @@ pub(crate) async fn judge(constellation: &Constellation, ledger: &Ledger) -> Ver
         verdict.wrongs.push(why);
     }
     let sessions = std::mem::take(&mut ledger.open().sessions);
-    let found = ask_about(sessions, gateways).await;
+    let mut found = ask_about(sessions, gateways).await;
     let accounts = match accounts(&gateways[0]).await {
         Ok(accounts) => accounts,
         Err(why) => {
@@ -79,7 +79,7 @@ pub(crate) async fn judge(constellation: &Constellation, ledger: &Ledger) -> Ver
     verdict.events.clone_from(&told.counts);
     verdict.repeated = told.repeated;
     check_sessions(&found, &mut verdict);
-    check_accounts(&found, &accounts, &mut verdict);
+    check_accounts(&mut found, &accounts, &mut verdict);
     check_events(&found, &accounts, &told, &mut verdict);
     check_order(&found, &told, &mut verdict);
     verdict
@@ -204,7 +204,7 @@ fn check_sessions(found: &[Found], verdict: &mut Verdict) {
 }
 
 /// Every person who was acknowledged has one account, the one that apps were told; no identity opens two.
-fn check_accounts(found: &[Found], accounts: &[Account], verdict: &mut Verdict) {
+fn check_accounts(found: &mut [Found], accounts: &[Account], verdict: &mut Verdict) {
     let mut by_subject: HashMap<&str, Vec<&str>> = HashMap::new();
     for account in accounts {
         for subject in &account.subjects {
@@ -216,7 +216,8 @@ fn check_accounts(found: &[Found], accounts: &[Account], verdict: &mut Verdict) 
     }
     for Found { session, .. } in found {
         match (by_subject.get(session.person.as_str()).map(Vec::as_slice), &session.account) {
-            (Some([_]), None) => {}
+            // Nobody has used it before it ended.
+            (Some([id]), None) => session.account = Some((*id).to_owned()),
             (Some([id]), Some(account)) if id == account => {}
             (there, told) => verdict.wrongs.push(format!(
                 "the session {} of {}: apps were told the account {told:?}, the directory has {there:?}",

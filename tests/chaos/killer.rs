@@ -48,9 +48,10 @@ pub(crate) async fn kill(
 ) -> Result<Toll, String> {
     let mut chance = Chance::of(seed, "killer");
     let mut toll = Toll::new();
+    let mut deck = Deck { victims, left: Vec::new() };
     for number in 1..=kills {
         tokio::time::sleep(chance.up_to_ms(700)).await;
-        let victim = &choose(victims, &mut chance).server;
+        let victim = deck.draw(&mut chance);
         let at = Instant::now();
         tokio::task::block_in_place(|| victim.kill());
         // Most service managers are quick; some take their time.
@@ -68,16 +69,20 @@ pub(crate) async fn kill(
     Ok(toll)
 }
 
-fn choose<'a>(victims: &'a [Victim], chance: &mut Chance) -> &'a Victim {
-    let mut left = chance.below(victims.iter().map(|victim| victim.weight).sum());
-    victims
-        .iter()
-        .find(|victim| {
-            let chosen = left < victim.weight;
-            left = left.saturating_sub(victim.weight);
-            chosen
-        })
-        .expect("the weights add up")
+/// Each victim as often as it weighs, in an order of chance, and then anew: none is left out, however few are killed.
+struct Deck<'a> {
+    victims: &'a [Victim],
+    left: Vec<&'a Server>,
+}
+
+impl<'a> Deck<'a> {
+    fn draw(&mut self, chance: &mut Chance) -> &'a Server {
+        if self.left.is_empty() {
+            let each = |victim: &'a Victim| std::iter::repeat_n(&*victim.server, victim.weight);
+            self.left = self.victims.iter().flat_map(each).collect();
+        }
+        self.left.swap_remove(chance.below(self.left.len()))
+    }
 }
 
 /// Waits until no gateway complains of anything.
