@@ -1,31 +1,25 @@
 //! The judge: when everything is up again and has settled, is everything there that was acknowledged, and was all of it
 //! told, in order?
 
+mod found;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod told;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt as _, stream};
-use serde_json::Value;
+use found::{Account, Found};
+use told::{BEGUN, CREATED, LINKED, SIGNED_OUT, Told};
 
 use crate::{
     constellation::Constellation,
     killer,
     ledger::{self, End, Ledger, Session},
-    people,
-    servers::gateway::Gateway,
 };
-
-const BEGUN: &str = "io.brama.session.begun";
-const SIGNED_OUT: &str = "io.brama.session.signed_out";
-const CREATED: &str = "io.brama.account.created";
-const LINKED: &str = "io.brama.identity.linked";
-
-/// How many sessions are asked about at a time.
-const AT_A_TIME: usize = 16;
-/// Longest it may take until nothing waits any more. A replica that took over waits for the lease of the one before.
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -50,7 +44,7 @@ pub(crate) async fn judge(constellation: &Constellation, ledger: &Ledger) -> Ver
     let gateways = &constellation.gateways;
     let begun = Instant::now();
     let mut verdict = Verdict::default();
-    if let Err(why) = settle(constellation).await {
+    if let Err(why) = settle::settle(constellation).await {
         verdict.wrongs.push(why);
     }
     verdict.settled_after = begun.elapsed();
@@ -65,8 +59,8 @@ pub(crate) async fn judge(constellation: &Constellation, ledger: &Ledger) -> Ver
         verdict.wrongs.push(why);
     }
     let sessions = std::mem::take(&mut ledger.open().sessions);
-    let mut found = ask_about(sessions, gateways).await;
-    let accounts = match accounts(&gateways[0]).await {
+    let mut found = found::ask_about(sessions, gateways).await;
+    let accounts = match found::accounts(&gateways[0]).await {
         Ok(accounts) => accounts,
         Err(why) => {
             verdict.wrongs.push(format!("the accounts cannot be listed: {why}"));
@@ -78,106 +72,15 @@ pub(crate) async fn judge(constellation: &Constellation, ledger: &Ledger) -> Ver
     verdict.accounts = accounts.len();
     verdict.events.clone_from(&told.counts);
     verdict.repeated = told.repeated;
-    check_sessions(&found, &mut verdict);
-    check_accounts(&mut found, &accounts, &mut verdict);
-    check_events(&found, &accounts, &told, &mut verdict);
-    check_order(&found, &told, &mut verdict);
+    compare(&mut found, &accounts, &told, &mut verdict);
     verdict
 }
 
-/// Waits until no event waits anywhere.
-async fn settle(constellation: &Constellation) -> Result<(), String> {
-    killer::all_well(&constellation.gateways).await?;
-    let deadline = Instant::now() + SETTLES_WITHIN;
-    let mut received = 0;
-    loop {
-        let pending = constellation.gateways[0].command(&["events", "pending"]).await;
-        let left = constellation.events.left().await;
-        let before = std::mem::replace(&mut received, constellation.events.read().len());
-        if pending.as_ref().is_ok_and(|told| is_nothing(told)) && matches!(left, Ok(0)) && before == received {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("events wait after {SETTLES_WITHIN:?}: {pending:?}, in the queue {left:?}"));
-        }
-        // Longer than a message is on its way to who receives it.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// True when `brama events pending` tells that nothing waits and nothing was given up.
-fn is_nothing(told: &str) -> bool {
-    told.starts_with("waiting: 0\n")
-        && told.contains("dead letters: 0")
-        && told.lines().all(|line| !line.ends_with(" behind") || line.ends_with(": 0 behind"))
-}
-
-/// A session and what a fresh gateway makes of it.
-struct Found {
-    session: Session,
-    status: u16,
-}
-
-async fn ask_about(sessions: Vec<Session>, gateways: &[Gateway]) -> Vec<Found> {
-    stream::iter(sessions.into_iter().zip((0..gateways.len()).cycle()))
-        .map(|(session, number)| ask_about_one(session, gateways[number].port))
-        .buffered(AT_A_TIME)
-        .collect()
-        .await
-}
-
-async fn ask_about_one(mut session: Session, port: u16) -> Found {
-    let mut status = 0;
-    for _ in 0..20 {
-        if let Ok(answer) = session.browser.get(port, "/api/me").await {
-            status = answer.status;
-            if status == 200 {
-                let told = people::account(&answer);
-                // One that was never used before the end is known from now on; two accounts are found out below.
-                if session.account.is_none() || told != session.account {
-                    session.account = told;
-                }
-            }
-            if status != 503 {
-                break;
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Found { session, status }
-}
-
-/// An account: its id and the subjects that open it.
-struct Account {
-    id: String,
-    subjects: Vec<String>,
-}
-
-async fn accounts(gateway: &Gateway) -> Result<Vec<Account>, String> {
-    let (mut all, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let mut arguments = vec!["accounts", "list", "--json", "--limit", "1000"];
-        if let Some(after) = &after {
-            arguments.extend(["--after", after]);
-        }
-        let told = gateway.command(&arguments).await?;
-        let page: Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let listed = page["accounts"].as_array().ok_or("no accounts in the answer")?;
-        all.extend(listed.iter().map(|account| {
-            Account {
-                id: text(&account["id"]),
-                subjects: account["identities"]
-                    .as_array()
-                    .map(|all| all.iter().map(|identity| text(&identity["origin"]["subject"])).collect())
-                    .unwrap_or_default(),
-            }
-        }));
-        match page["next"].as_str() {
-            Some(next) => after = Some(next.to_owned()),
-            None => return Ok(all),
-        }
-    }
+fn compare(found: &mut [Found], accounts: &[Account], told: &Told, verdict: &mut Verdict) {
+    check_sessions(found, verdict);
+    check_accounts(found, accounts, verdict);
+    check_events(found, accounts, told, verdict);
+    check_order(found, told, verdict);
 }
 
 /// Every acknowledged session that was not signed out answers; every one that was, does not.
@@ -231,54 +134,6 @@ fn check_accounts(found: &mut [Found], accounts: &[Account], verdict: &mut Verdi
                 verdict.wrongs.push(format!("{identity} was linked to {told:?}, the directory has {there:?}"))
             }
         }
-    }
-}
-
-/// What was told, once each, in the order in which it first came.
-#[derive(Default)]
-struct Told {
-    counts: BTreeMap<String, usize>,
-    repeated: usize,
-    /// Where each comes, by type and session or account.
-    places: HashMap<(String, String), usize>,
-    /// Type and account of each that has one.
-    all: Vec<(String, String)>,
-    /// Different events that tell the same.
-    twice: Vec<String>,
-}
-
-impl Told {
-    fn of(events: &[Value]) -> Self {
-        let (mut told, mut known) = (Self::default(), HashSet::new());
-        for event in events {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            if !known.insert(text(&event["id"])) {
-                told.repeated += 1;
-                continue;
-            }
-            let (kind, account, session) =
-                (text(&event["type"]), text(&event["subject"]), text(&event["data"]["session"]));
-            *told.counts.entry(kind.clone()).or_default() += 1;
-            if account.is_empty() {
-                continue;
-            }
-            let of = match kind.as_str() {
-                CREATED => account.clone(),
-                LINKED => text(&event["data"]["subject"]),
-                _ => session,
-            };
-            let key = (kind.clone(), of);
-            let place = told.all.len();
-            told.all.push((kind, account));
-            if told.places.insert(key.clone(), place).is_some() {
-                told.twice.push(format!("{} of {} is told by two events", key.0, key.1));
-            }
-        }
-        told
-    }
-
-    fn place(&self, kind: &str, of: &str) -> Option<usize> {
-        self.places.get(&(kind.to_owned(), of.to_owned())).copied()
     }
 }
 
