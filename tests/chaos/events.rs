@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
 use lapin::{
     Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{
@@ -18,6 +18,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 const EXCHANGE: &str = "brama.events";
 const QUEUE: &str = "chaos";
@@ -42,19 +43,32 @@ impl Events {
     /// A queue at the broker on this port, which must answer; from now on it is emptied into a file in `folder`.
     pub(crate) async fn of_queue(port: u16, folder: &Path) -> Self {
         let file = folder.join("received.jsonl");
-        let queue =
-            Queue { url: format!("amqp://guest:guest@127.0.0.1:{port}"), written: Arc::new(Mutex::new(open(&file))) };
-        let channel = queue.channel().await.expect("RabbitMQ answers").1;
+        let queue = Queue {
+            url: format!("amqp://guest:guest@127.0.0.1:{port}"),
+            written: Arc::new(Mutex::new(open(&file))),
+            close: CancellationToken::new(),
+            closed: CancellationToken::new(),
+        };
+        let (connection, channel) = queue.channel().await.expect("RabbitMQ answers");
         queue.declare(&channel).await.expect("the queue can be made");
-        tokio::spawn(queue.clone().empty_for_ever());
+        let _ = connection.close(200, "done".into()).await;
+        tokio::spawn(queue.clone().empty_until_closed());
         Self { file, queue: Some(queue) }
     }
 
-    /// How many have not been received yet.
-    pub(crate) async fn left(&self) -> Result<u32, lapin::Error> {
+    /// How many have not been received yet, if the broker says.
+    pub(crate) async fn left(&self) -> Option<u32> {
         match &self.queue {
-            Some(queue) => queue.left().await,
-            None => Ok(0),
+            Some(queue) => in_time(queue.left()).await,
+            None => Some(0),
+        }
+    }
+
+    /// Receives nothing more. The driver complains when its runtime ends before its connection.
+    pub(crate) async fn close(&self) {
+        if let Some(queue) = &self.queue {
+            queue.close.cancel();
+            let _ = tokio::time::timeout(PATIENCE, queue.closed.cancelled()).await;
         }
     }
 
@@ -70,6 +84,8 @@ impl Events {
 struct Queue {
     url: String,
     written: Arc<Mutex<File>>,
+    close: CancellationToken,
+    closed: CancellationToken,
 }
 
 impl Queue {
@@ -93,26 +109,32 @@ impl Queue {
     }
 
     /// Goes on whatever becomes of the broker.
-    async fn empty_for_ever(self) {
-        loop {
-            let _ = self.empty().await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    async fn empty_until_closed(self) {
+        while !self.close.is_cancelled() {
+            self.empty().await;
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.close.cancelled()).await;
         }
+        self.closed.cancel();
     }
 
-    /// A message is acknowledged once it is written.
-    async fn empty(&self) -> Result<(), lapin::Error> {
-        let Ok(connected) = tokio::time::timeout(PATIENCE, self.channel()).await else { return Ok(()) };
-        let (_connection, channel) = connected?;
-        channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+    async fn empty(&self) -> Option<()> {
+        let (connection, channel) = in_time(self.channel()).await?;
+        self.close.run_until_cancelled(self.receive(&channel)).await;
+        in_time(connection.close(200, "done".into())).await
+    }
+
+    /// A message is acknowledged once it is written. Ends when none comes for a while: a broker that was killed may have
+    /// forgotten that somebody waits.
+    async fn receive(&self, channel: &Channel) -> Option<()> {
+        in_time(channel.basic_qos(AHEAD, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
-        let mut messages = channel.basic_consume(QUEUE.into(), "judge".into(), options, FieldTable::default()).await?;
-        while let Some(message) = messages.next().await {
-            let message = message?;
+        let consuming = channel.basic_consume(QUEUE.into(), "judge".into(), options, FieldTable::default());
+        let mut messages = in_time(consuming).await?;
+        loop {
+            let message = in_time(messages.try_next()).await??;
             self.write(&message.data);
-            message.ack(BasicAckOptions::default()).await?;
+            in_time(message.ack(BasicAckOptions::default())).await?;
         }
-        Ok(())
     }
 
     fn write(&self, body: &[u8]) {
@@ -121,10 +143,17 @@ impl Queue {
     }
 
     async fn left(&self) -> Result<u32, lapin::Error> {
-        let (_connection, channel) = self.channel().await?;
+        let (connection, channel) = self.channel().await?;
         let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        Ok(channel.queue_declare(QUEUE.into(), look, FieldTable::default()).await?.message_count())
+        let left = channel.queue_declare(QUEUE.into(), look, FieldTable::default()).await?.message_count();
+        connection.close(200, "done".into()).await?;
+        Ok(left)
     }
+}
+
+/// What comes of it, if it comes to anything in time.
+async fn in_time<T>(work: impl Future<Output = Result<T, lapin::Error>>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, work).await.ok()?.ok()
 }
 
 fn open(path: &Path) -> File {

@@ -107,6 +107,7 @@ async fn run(name: &str, constellation: Constellation, kills: usize) {
     let (logins, refused, uses) = (pages.sessions.len(), pages.refused.clone(), pages.uses);
     *ledger.open() = pages;
     let mut verdict = judge::judge(&constellation, &ledger).await;
+    constellation.events.close().await;
     verdict.wrongs.extend(stuck);
     let ended_by_themselves = report::ended_by_themselves(&constellation);
     let report = Report { name, seed, storm, toll, logins, uses, refused, ended_by_themselves, verdict };

@@ -131,7 +131,7 @@ impl Somebody {
         let port = self.gateway();
         match browser.get(port, target).await {
             Ok(answer) if answer.status == 303 || answer.status == 302 => return Some(answer),
-            Ok(answer) => self.world.ledger.refused(what, answer.status),
+            Ok(answer) => self.world.ledger.refused(what, format_args!("{} {}", answer.status, title(&answer.body))),
             Err(trouble) => self.world.ledger.refused(what, trouble),
         }
         // Nobody hammers on a door that is shut.
@@ -259,6 +259,12 @@ pub(crate) fn account(answer: &Answer) -> Option<String> {
 fn name(browser: &Browser) -> Option<String> {
     let id = SessionId::parse(browser.session()?.as_bytes())?;
     Some(id.key().hex()[..NAME].to_owned())
+}
+
+/// What a page says it is.
+fn title(page: &str) -> &str {
+    let titled = page.split_once("<title>").and_then(|(_, after)| after.split_once("</title>"));
+    titled.map_or("without a title", |(title, _)| title)
 }
 
 /// What proves that the account page was seen.

@@ -16,7 +16,7 @@ pub(super) async fn settle(constellation: &Constellation) -> Result<(), String> 
         let pending = constellation.gateways[0].command(&["events", "pending"]).await;
         let left = constellation.events.left().await;
         let before = std::mem::replace(&mut received, constellation.events.read().len());
-        if pending.as_ref().is_ok_and(|told| is_nothing(told)) && matches!(left, Ok(0)) && before == received {
+        if pending.as_ref().is_ok_and(|told| is_nothing(told)) && left == Some(0) && before == received {
             return Ok(());
         }
         if Instant::now() > deadline {
