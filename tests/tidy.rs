@@ -179,7 +179,7 @@ fn threats_name_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/threats.md")).expect("docs/threats.md is readable");
     let mut code = String::new();
-    for entry in walk(&root.join("src")) {
+    for entry in walk(&root.join("src")).into_iter().chain(walk(&root.join("tests/chaos"))) {
         code.push_str(&fs::read_to_string(entry).expect("a source file is text"));
     }
     let named = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains(['/', '.']));
