@@ -44,11 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-<<<<<<< HEAD
-const WORDS: &[&str] = &["clock", "secret", "identity", "body", "wait"];
-=======
-const WORDS: &[&str] = &["clock", "secret", "identity", "body", "told"];
->>>>>>> doctor
+const WORDS: &[&str] = &["clock", "secret", "identity", "body", "told", "wait"];
 
 /// Driver crates and the files that may name them.
 const DRIVERS: &[(&str, &[&str])] = &[
