@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::{BufMut as _, BytesMut};
@@ -13,7 +13,11 @@ use http::{
 };
 
 use super::request::tokens;
-use crate::{body::Body, http1::Sending};
+use crate::{
+    body::Body,
+    clock::{Clock as _, SystemClock},
+    http1::Sending,
+};
 
 /// What the head of an answer depends on beside itself.
 #[derive(Debug, Clone)]
@@ -104,7 +108,7 @@ thread_local! {
 
 /// RFC 9110 §6.6.1. Most apps write one themselves.
 fn put_date(out: &mut BytesMut) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = u64::try_from(SystemClock.now().as_millis() / 1000).unwrap_or_default();
     DATED.with_borrow_mut(|(second, line)| {
         if *second != now {
             let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
