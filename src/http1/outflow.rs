@@ -41,7 +41,7 @@ impl Outflow {
         self.lines.is_empty() && !self.has_data()
     }
 
-    /// True while there is anything for [`poll_send`](Self::poll_send) or [`poll_flush`](Self::poll_flush) to do.
+    /// True while there is anything for [`poll_send_some`](Self::poll_send_some) or [`poll_flush`](Self::poll_flush) to do.
     pub(crate) fn is_busy(&self) -> bool {
         self.unflushed || !self.is_empty()
     }
