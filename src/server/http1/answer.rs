@@ -52,14 +52,16 @@ pub(super) fn says_close(headers: &HeaderMap) -> bool {
 /// Writes the head: status line, fields, framing, empty line. Every part is of a type that cannot hold a line end.
 pub(super) fn head(parts: &response::Parts, asked: &Asked, sending: Sending, keeps_alive: bool, out: &mut BytesMut) {
     status_line(parts.status, asked.version, out);
-    let (mut dated, mut connected) = (false, false);
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut dated = false;
     for (name, value) in &parts.headers {
         match *name {
             TRANSFER_ENCODING => continue,
+            // What it says of the end of the connection is told below.
+            CONNECTION if !switches => continue,
             // Without a body it tells of the one there would be (RFC 9110 §8.6).
             CONTENT_LENGTH if sending != Sending::Nothing || has_no_body(parts.status) => continue,
             DATE => dated = true,
-            CONNECTION => connected = true,
             _ => {}
         }
         put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
@@ -72,7 +74,7 @@ pub(super) fn head(parts: &response::Parts, asked: &Asked, sending: Sending, kee
         Sending::Nothing | Sending::UntilClose => {}
     }
     match keeps_alive {
-        _ if connected || parts.status == StatusCode::SWITCHING_PROTOCOLS => {}
+        _ if switches => {}
         false => out.put_slice(b"connection: close\r\n"),
         true if asked.version == Version::HTTP_10 => out.put_slice(b"connection: keep-alive\r\n"),
         true => {}
@@ -172,9 +174,13 @@ mod tests {
     #[test]
     fn the_end_of_the_connection_is_told_once() {
         let get = asked(Method::GET, Version::HTTP_11);
-        let close = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
         let plain = || Response::builder().status(200);
-        assert!(written(plain().header("connection", "close"), &get, &stream(), false).starts_with(close));
+        for said in ["close", "keep-alive"] {
+            assert_eq!(
+                written(plain().header("connection", said), &get, &stream(), false),
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            );
+        }
         assert_eq!(
             written(plain(), &get, &Body::full("a"), false),
             "HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\n"

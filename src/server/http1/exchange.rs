@@ -61,6 +61,8 @@ where
 {
     let Head { parts, framing, keeps_alive, takes_trailers, .. } = head;
     let asked = Asked { method: parts.method.clone(), version: parts.version };
+    // What an earlier request was offered, and nobody took, is gone with it.
+    drop(connection.upgraded());
     let upgrading = (framing == BodyFraming::Upgrade).then(|| connection.offer_upgrade());
     let request = Request::from_parts(parts, body(wire, framing));
     let Some(response) = ask(wire, handler, request, connection).await else { return After::Gone };
@@ -190,6 +192,7 @@ impl Answering {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        wire.lock().begin_answer();
         poll_fn(|cx| self.poll(cx, wire)).await?;
         ROOM.set(self.outflow.take_room());
         Ok(if self.sending == Sending::UntilClose { Ended::Closes } else { Ended::Keeps })

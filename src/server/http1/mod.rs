@@ -13,7 +13,8 @@
 //!   before it, and ends the connection.
 //! * Nothing of a body is read before somebody asks for it; at most `buffer_bytes` are read ahead.
 //! * A refusal *inside a body* ends that body with an error and turns the answer, if it has not begun, into 400.
-//! * An answer that cannot be finished ends the connection, and never looks whole.
+//! * An answer that cannot be finished ends the connection, and never looks whole. (HTTP/1.0 has no way to tell where the
+//!   length was not known ahead.)
 //! * The handler's future is dropped when the client closes its connection, also only its side of it.
 
 mod answer;

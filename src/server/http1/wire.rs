@@ -250,9 +250,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// True when the client waits to be asked for its body and was not.
-    pub(super) fn is_unasked(&self) -> bool {
-        self.to_continue.len() == CONTINUE.len()
+    /// The answer begins: who was not asked for the body yet never is, for that would stand within the answer.
+    pub(super) fn begin_answer(&mut self) {
+        if self.to_continue.len() == CONTINUE.len() {
+            self.to_continue = b"";
+        }
     }
 
     /// Ready when the client has gone. Nothing is told while a body, or a next request, stands before the end.
@@ -268,10 +270,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
 
     /// Writes all that waits. A reader that stops reading holds memory, so it has its time.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, outflow: &mut Outflow) -> Poll<io::Result<()>> {
-        if !self.is_unasked() {
-            // Half of an interim answer must not be followed by another.
-            ready!(self.poll_continue(cx))?;
-        }
+        // Half of an interim answer must not be followed by another.
+        ready!(self.poll_continue(cx))?;
         while !outflow.is_empty() {
             match outflow.poll_send_some(&mut self.io, cx) {
                 Poll::Ready(sent) => {

@@ -70,6 +70,10 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_whoever_wants_it() {
     let heard = client.say(waits("/ignore")).hear_all();
     assert_eq!(statuses(&heard), [200], "{heard}");
     assert!(heard.contains("connection: close"), "{heard}");
+    // It is never asked in the middle of an answer; what it sends all the same is taken.
+    let mut client = Client::new(address);
+    client.say(waits("/mirror")).hear("5\r\nbegun\r\n");
+    assert_eq!(client.say("hello").hear("0\r\n\r\n"), "5\r\nhello\r\n0\r\n\r\n");
     // Who sends it unasked needs no answer to that.
     let heard = Client::new(address).say(waits("/x") + "hello").hear("/x:hello");
     assert_eq!(statuses(&heard), [200], "{heard}");

@@ -45,6 +45,7 @@ impl Handler for TestHandler {
             "/big" => return Response::new(big()),
             "/tunnel" => return tunnel(connection.upgraded().unwrap(), connection),
             "/lie" => return switching(),
+            "/mirror" => return mirror(request.into_body()),
             "/trailers" => return Response::new(trailing(true)),
             "/broken" => return Response::new(trailing(false)),
             "/counted" => return counted().await,
@@ -68,6 +69,14 @@ fn big() -> Body {
     let piece = || Ok(http_body::Frame::data(bytes::Bytes::from_static(&[b'x'; 1 << 16])));
     let pieces = futures_util::stream::repeat_with(piece).take(1 << 10);
     Body::Boxed(http_body_util::combinators::BoxBody::new(http_body_util::StreamBody::new(pieces)))
+}
+
+/// Answers at once, and asks for the request's body only when the answer has begun.
+fn mirror(body: Body) -> Response<Body> {
+    let begun = futures_util::stream::once(async { Ok(http_body::Frame::data("begun".into())) });
+    let frames = begun.chain(futures_util::stream::once(tokio::task::yield_now()).filter_map(|()| async { None }));
+    let body = frames.chain(http_body_util::BodyStream::new(body));
+    Response::new(Body::Boxed(http_body_util::combinators::BoxBody::new(http_body_util::StreamBody::new(body))))
 }
 
 /// Four bytes, then trailers or an error.
