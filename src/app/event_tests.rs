@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use serde_json::Value;
 
 use super::test_gateway::TestGateway;
+use crate::event::catalogue::CATALOGUE;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,6 +61,13 @@ async fn a_sign_in_and_a_sign_out_are_told_in_order_and_without_a_secret() {
     assert_eq!(out.status, 303, "{out:?}");
     let told = events(&path, 3).await;
     assert_eq!(kinds(&told)[2], "io.brama.session.signed_out");
+    for event in &told {
+        let entry = CATALOGUE.iter().find(|entry| event["type"] == entry.kind).unwrap();
+        for field in event["data"].as_object().unwrap().keys() {
+            let listed = entry.required.iter().chain(entry.optional).any(|name| name == field);
+            assert!(listed, "{field} is not in the catalogue: {event}");
+        }
+    }
     let of = |event: usize, name: &str| told[event]["data"][name].clone();
     assert_eq!(of(0, "provider"), "google");
     assert_eq!(

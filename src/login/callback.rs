@@ -333,7 +333,11 @@ impl Login {
         let beginning =
             Beginning { account, identity: &identity, tokens: &tokens, renew_at, user_agent: visitor.user_agent };
         let telling = |key: &SessionKey, _: &AccountId| {
-            let of_session = |event: &Event| event.clone().of_session(&key.hex());
+            let of_session = |event: &Event| match event.what {
+                // The account outlives this session, and a chore that tells of it again knows of none.
+                What::AccountCreated => event.clone(),
+                _ => event.clone().of_session(&key.hex()),
+            };
             self.events.letters(&told.iter().map(of_session).collect::<Vec<_>>())
         };
         // The session this browser had, whoever's it was, ends with the new one's beginning (threats 8.1).
