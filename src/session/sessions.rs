@@ -289,7 +289,7 @@ impl Sessions {
     /// it has ended, which nothing undoes. Whoever calls sees to it that it is not renewed meanwhile.
     ///
     /// # Errors
-    /// When the store does not acknowledge it; the session may then be over.
+    /// When the store does not acknowledge it; the session may then have gone on under an id nobody knows.
     pub async fn rename(&self, id: &SessionId) -> Result<Option<SessionId>, StoreError> {
         let (old, now) = (id.key(), self.clock.now());
         let Some(Found { mut record, .. }) = self.record(&old).await? else { return Ok(None) };
@@ -306,12 +306,12 @@ impl Sessions {
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, session.ends_at),
         };
-        // The old one ends first: only who really ends it may go on, so that no sign-out is undone. Nobody signs in or out
-        // by it, so there is nothing to tell.
-        if !self.end(&old, &[]).await? {
+        // Nobody signs in or out by it, so there is nothing to tell.
+        let renamed = self.store.rename(stored, &old).await?;
+        self.cache.forget(&old);
+        if !renamed {
             return Ok(None);
         }
-        self.store.begin(stored, None, &[]).await?;
         Ok(Some(new))
     }
 

@@ -42,6 +42,7 @@ conformance!(
     an_unknown_session_is_absent,
     a_session_expires_by_the_callers_clock,
     begin_ends_the_session_it_replaces,
+    a_session_is_renamed_once_and_only_while_it_lives,
     replace_takes_the_version_it_was_told,
     of_many_replacements_of_one_version_one_wins,
     a_replacement_never_revives,
@@ -170,6 +171,31 @@ async fn begin_ends_the_session_it_replaces(Replicas { one, other, _kept }: Repl
     assert_eq!(listed.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [next.key]);
     // Replacing one that is gone already is no error.
     one.begin(new(who), Some(old), &[]).await.unwrap();
+}
+
+async fn a_session_is_renamed_once_and_only_while_it_lives(Replicas { one, other, _kept }: Replicas) {
+    let who = account();
+    let old = begun(&*one, who).await;
+    let mut news = other.changes();
+    let names: Vec<_> = (0..8).map(|_| new(who)).collect();
+    let renaming = names.iter().enumerate().map(|(turn, name)| {
+        let store = if turn % 2 == 0 { &one } else { &other };
+        store.rename(name.clone(), &old)
+    });
+    let renamed = futures_util::future::try_join_all(renaming).await.unwrap();
+    assert_eq!(renamed.iter().filter(|renamed| **renamed).count(), 1, "{renamed:?}");
+    heard(&mut news, old).await;
+    assert!(!alive(&*one, &old).await);
+    let kept = names.iter().zip(&renamed).find_map(|(name, renamed)| renamed.then_some(name.key)).unwrap();
+    let listed = other.list(&who, NOW).await.unwrap();
+    assert_eq!(listed.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [kept]);
+    // Neither one that was signed out nor one that has expired goes on.
+    assert!(one.end(&kept, &[]).await.unwrap());
+    assert!(!other.rename(new(who), &kept).await.unwrap());
+    let expired = begun(&*one, who).await;
+    let late = NewStored { last_seen: NOW.plus(HOUR), expires_at: NOW.plus(2 * HOUR), ..new(who) };
+    assert!(!one.rename(late, &expired).await.unwrap());
+    assert!(one.list(&who, NOW.plus(HOUR)).await.unwrap().is_empty());
 }
 
 async fn replace_takes_the_version_it_was_told(Replicas { one, other, _kept }: Replicas) {

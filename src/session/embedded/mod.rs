@@ -142,6 +142,23 @@ impl SessionStore for EmbeddedSessions {
         Ok(())
     }
 
+    async fn rename(&self, new: NewStored, old: &SessionKey) -> Result<bool, StoreError> {
+        let mut writing = self.file.write().await?;
+        let alive = sqlx::query("DELETE FROM session WHERE key = $1 AND expires_at > $2")
+            .bind(old.bytes().as_slice())
+            .bind(new.last_seen.as_millis())
+            .execute(&mut *writing)
+            .await
+            .map_err(Fault::from)?;
+        if alive.rows_affected() == 0 {
+            return Ok(false);
+        }
+        insert(&mut *writing, &new).await?;
+        writing.commit().await.map_err(Fault::from)?;
+        self.news.changed(*old);
+        Ok(true)
+    }
+
     async fn replace(
         &self,
         key: &SessionKey,

@@ -151,6 +151,35 @@ impl RedisSessions {
         alive
     }
 
+    /// Begins `new`, and ends what it replaces in the same step; with `if_alive`, only if that has not ended. Gives what is
+    /// known of the replaced one.
+    async fn begin_in_place_of(
+        &self,
+        new: NewStored,
+        replaces: Option<SessionKey>,
+        if_alive: bool,
+        letters: &[Letter],
+    ) -> Result<Gone, StoreError> {
+        let account = self.keys.account(&new.account);
+        let identity = self.keys.identity(&new.identity);
+        let sid = new.sid.as_ref().map(|sid| self.keys.sid(&new.identity.issuer, sid));
+        let indexes: Vec<String> = [account.clone(), identity.clone()].into_iter().chain(sid.clone()).collect();
+        let life = record_life(new.expires_at, new.last_seen);
+        self.index(&new.key, &indexes, life, new.last_seen).await?;
+        let old = replaces.unwrap_or(new.key);
+        let mut call = script::BEGIN.prepare_invoke();
+        call.key(self.keys.record(&new.key)).key(self.keys.seen(&new.key));
+        call.key(self.keys.record(&old)).key(self.keys.seen(&old));
+        call.arg(new.sealed).arg(account).arg(identity).arg(sid.unwrap_or_default());
+        call.arg(new.last_seen.as_millis()).arg(new.expires_at.as_millis());
+        call.arg(millis(seen_life(new.expires_at, new.last_seen))).arg(millis(life));
+        call.arg(u8::from(if_alive));
+        outbox::tell(&mut call, &self.keys, letters);
+        let gone: Gone = self.link.script(&call).await?;
+        self.tell_appended(letters);
+        Ok(gone)
+    }
+
     /// Ends one of the sessions that `whose` names.
     async fn delete_telling(
         &self,
@@ -239,26 +268,16 @@ impl SessionStore for RedisSessions {
     }
 
     async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError> {
-        let account = self.keys.account(&new.account);
-        let identity = self.keys.identity(&new.identity);
-        let sid = new.sid.as_ref().map(|sid| self.keys.sid(&new.identity.issuer, sid));
-        let indexes: Vec<String> = [account.clone(), identity.clone()].into_iter().chain(sid.clone()).collect();
-        let life = record_life(new.expires_at, new.last_seen);
-        self.index(&new.key, &indexes, life, new.last_seen).await?;
-        let old = replaces.unwrap_or(new.key);
-        let mut call = script::BEGIN.prepare_invoke();
-        call.key(self.keys.record(&new.key)).key(self.keys.seen(&new.key));
-        call.key(self.keys.record(&old)).key(self.keys.seen(&old));
-        call.arg(new.sealed).arg(account).arg(identity).arg(sid.unwrap_or_default());
-        call.arg(new.last_seen.as_millis()).arg(new.expires_at.as_millis());
-        call.arg(millis(seen_life(new.expires_at, new.last_seen))).arg(millis(life));
-        outbox::tell(&mut call, &self.keys, letters);
-        let gone: Gone = self.link.script(&call).await?;
-        self.tell_appended(letters);
+        let gone = self.begin_in_place_of(new, replaces, false, letters).await?;
         if let Some(old) = replaces {
             self.forget(&old, gone).await;
         }
         Ok(())
+    }
+
+    async fn rename(&self, new: NewStored, old: &SessionKey) -> Result<bool, StoreError> {
+        let gone = self.begin_in_place_of(new, Some(*old), true, &[]).await?;
+        Ok(self.forget(old, gone).await)
     }
 
     async fn replace(

@@ -34,16 +34,21 @@ const TELL: &str = "
 script! {
     /// Writes a new record and its time, deletes the session it replaces, tells of it. KEYS record, seen, record and
     /// seen of the replaced (the same as the first two when there is none), streams; ARGV sealed, account, identity, sid,
-    /// now, end, life, record life, letters. Gives whether the replaced one was alive, and what it was indexed by. A
-    /// record that is what we would write is what we wrote, and was told.
+    /// now, end, life, record life, whether the replaced one must be alive, letters. Gives whether the replaced one was
+    /// alive, and what it was indexed by. A record that is what we would write is what we wrote, and was told.
     BEGIN = telling "
         local index, alive = {false, false, false}, 0
+        local written = redis.call('HGET', KEYS[1], 'd') == ARGV[1]
         if KEYS[3] ~= KEYS[1] then
             index = redis.call('HMGET', KEYS[3], 'a', 'i', 's')
-            alive = redis.call('EXISTS', KEYS[4])
+            local ends = redis.call('HGET', KEYS[4], 'end')
+            if ends and tonumber(ends) > tonumber(ARGV[5]) then alive = 1 end
+            if ARGV[9] == '1' and (written or alive == 0) then
+                return {written and 1 or 0, false, false, false}
+            end
             redis.call('DEL', KEYS[3], KEYS[4])
         end
-        if redis.call('HGET', KEYS[1], 'd') ~= ARGV[1] then tell(5, 9) end
+        if not written then tell(5, 10) end
         redis.call('HSET', KEYS[1], 'v', 1, 'd', ARGV[1], 'a', ARGV[2], 'i', ARGV[3], 's', ARGV[4], 'b', ARGV[5])
         redis.call('PEXPIRE', KEYS[1], ARGV[8])
         redis.call('HSET', KEYS[2], 'at', ARGV[5], 'end', ARGV[6])

@@ -136,6 +136,18 @@ fn signal(server: &RedisServer, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renaming_whose_answer_was_lost_says_what_it_said_first() {
+    let server = RedisServer::start();
+    let store = RedisSessions::open(&server.config()).unwrap();
+    watching(&store).await;
+    let (old, name) = (begun(&store).await, new());
+    for _ in 0..2 {
+        assert!(store.rename(name.clone(), &old).await.unwrap());
+    }
+    assert!(store.load(&name.key, NOW).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_may_start_after_us() {
     let mut server = RedisServer::start();
     server.kill();
