@@ -118,7 +118,7 @@ pub const CATALOGUE: &[Entry] = &[
     },
     Entry {
         kind: "io.brama.identity.linked",
-        doc: "An account was tied to one more identity, by a second sign-in.",
+        doc: "An account was tied to one more identity, by a second sign-in. Its id follows from the linking: it may be told twice, and is then the same event.",
         required: IDENTITY,
         optional: CALLER,
     },

@@ -17,11 +17,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Event, What, filter::Types, sink::Letter};
-use crate::{
-    clock::Timestamp,
-    identity::{AccountId, Profile},
-    secret,
-};
+use crate::{clock::Timestamp, identity::Profile, secret};
 
 /// Identifies the schema and its version; the type of the event follows after a `#`.
 pub const SCHEMA_ID: &str = "urn:brama:events:v1";
@@ -126,17 +122,24 @@ fn key(event: &Event) -> String {
     }
 }
 
-/// An account is made once, and after a crash that may be told by somebody else than who made it: its id follows from
-/// the account. Other events are told by whoever causes them, who repeats the letter, not the telling.
+/// An account is made once, and an identity tied to it once at a time; after a crash either may be told again, perhaps by
+/// somebody else: their ids follow from what they tell of. Other events are told by whoever causes them, who repeats the
+/// letter, not the telling.
 fn id(event: &Event) -> String {
-    match (&event.what, event.account) {
-        (What::AccountCreated, Some(account)) => id_of_creation(account),
+    match (&event.what, event.account, &event.identity) {
+        (What::AccountCreated, Some(account), _) => id_of(&format!("io.brama.account.created {account}")),
+        (What::IdentityLinked, Some(account), Some(key)) => id_of(&format!(
+            "io.brama.identity.linked {account} {} {} {}",
+            event.at.as_millis(),
+            key.issuer,
+            key.subject
+        )),
         _ => fresh_id(event.at),
     }
 }
 
-fn id_of_creation(account: AccountId) -> String {
-    let hash = secret::sha256(format!("io.brama.account.created {account}").as_bytes());
+fn id_of(what: &str) -> String {
+    let hash = secret::sha256(what.as_bytes());
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(hash).for_each(|(byte, of_hash)| *byte = of_hash);
     // Version 8: made our own way (RFC 9562, 5.8).
@@ -178,10 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn the_making_of_an_account_has_one_id_whoever_tells_it_and_other_events_have_their_own() {
+    fn what_may_be_told_again_has_one_id_whoever_tells_it_and_other_events_have_their_own() {
         let created = examples().into_iter().find(|event| event.what == What::AccountCreated).unwrap();
         let again = Event { request: None, address: None, at: Timestamp::from_secs(1), ..created.clone() };
         assert_eq!(scribe(true).letter(&created).unwrap().id, scribe(true).letter(&again).unwrap().id);
+        let linked = examples().into_iter().find(|event| event.what == What::IdentityLinked).unwrap();
+        let again = Event { request: None, ..linked.clone() };
+        assert_eq!(scribe(true).letter(&linked).unwrap().id, scribe(true).letter(&again).unwrap().id);
+        let later = Event { at: Timestamp::from_secs(1), ..linked.clone() };
+        assert_ne!(scribe(true).letter(&linked).unwrap().id, scribe(true).letter(&later).unwrap().id);
         let begun = examples().into_iter().find(|event| event.what == What::SignedIn).unwrap();
         assert_ne!(scribe(true).letter(&begun).unwrap().id, scribe(true).letter(&begun).unwrap().id);
     }

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    directory::{DirectoryError, Linked, Unlinked},
-    event::{Event, What},
-    identity::{AccountId, IdentityKey, ProviderName},
+    directory::{Account, DirectoryError, Linked, Unlinked},
+    event::{Event, What, sink::Letter},
+    identity::{AccountId, IdentityKey, Origin, ProviderName},
     provider::Redeemed,
     secret,
     session::{SessionId, SessionKey, StoreError, Whose, live::Live},
@@ -92,25 +92,28 @@ impl Login {
             Ok(None) => return Ending::LinkLost { provider },
             Err(error) => return self.link_failed(error, &provider, visitor).await,
         };
-        match self.directory.link(&account, &redeemed.identity, self.clock.now()).await {
-            Ok(Linked::Done(_)) => {}
+        let linked = match self.directory.link(&account, &redeemed.identity, self.clock.now()).await {
+            Ok(Linked::Done(linked)) => linked,
             Ok(Linked::Taken(_)) => {
                 self.refused(&provider, "link_taken", visitor).await;
                 return Ending::LinkTaken { provider };
             }
             Ok(Linked::NoAccount) => return Ending::LinkLost { provider },
             Err(error) => return self.link_failed(error, &provider, visitor).await,
-        }
-        if is_new {
-            let identity = Some(redeemed.identity.origin().key.clone());
-            let linked = self.event(What::IdentityLinked, Some(account), Some(provider.clone()), visitor);
-            self.events.note(&Event { identity, ..linked }).await;
-        }
+        };
+        let told = self.linking(&linked, redeemed.identity.origin(), visitor);
         attempt.done = true;
         let state = attempt.state();
         let done = Attempt::id(&state).unwrap_or_default();
         let mut cookies = vec![self.cookies.set_login(done, &attempt.seal(&self.keys, done), KEEP_DONE)];
-        match self.rename(live, visitor).await {
+        let renamed = self.rename(live, &self.events.letters(told.as_slice()), visitor).await;
+        match told.filter(|_| is_new) {
+            Some(told) if matches!(renamed, Ok(Some(_))) => self.events.tell(&told),
+            // The identity is linked all the same.
+            Some(told) => self.events.note(&told).await,
+            None => {}
+        }
+        match renamed {
             Ok(Some(id)) => cookies.push(self.cookies.set_session(&id, None)),
             // It was ended meanwhile, and stays so.
             Ok(None) => {}
@@ -124,8 +127,21 @@ impl Login {
         Ending::DirectoryDown(error)
     }
 
-    /// The session goes on under a new id. A renewal under way is let through first, or its tokens would be lost.
-    async fn rename(&self, live: &Live, visitor: &Visitor<'_>) -> Result<Option<SessionId>, StoreError> {
+    /// What is told of a linking: again when one that was perhaps cut short is gone about again; it is the same event then.
+    fn linking(&self, account: &Account, origin: &Origin, visitor: &Visitor<'_>) -> Option<Event> {
+        let at = account.identities.iter().find(|identity| identity.origin.key == origin.key)?.linked_at;
+        let linked = self.event(What::IdentityLinked, Some(account.id), Some(origin.provider.clone()), visitor);
+        is_fresh(at, self.clock.now()).then(|| Event { at, identity: Some(origin.key.clone()), ..linked })
+    }
+
+    /// The session goes on under a new id, and `letters` are written in the same step. A renewal under way is let through
+    /// first, or its tokens would be lost.
+    async fn rename(
+        &self,
+        live: &Live,
+        letters: &[Letter],
+        visitor: &Visitor<'_>,
+    ) -> Result<Option<SessionId>, StoreError> {
         let Some(id) = &visitor.session_id else { return Ok(None) };
         let (lease, holder) = (renew::lease(live), secret::random_text());
         let store = self.sessions.store();
@@ -135,7 +151,7 @@ impl Login {
             }
             tokio::time::sleep(RENEWAL_PAUSE).await;
         }
-        let renamed = self.sessions.rename(id).await;
+        let renamed = self.sessions.rename(id, letters).await;
         // A lease that cannot be given back runs out by itself.
         let _ = store.release(&lease, &holder).await;
         renamed

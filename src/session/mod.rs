@@ -291,9 +291,9 @@ pub trait SessionStore: Outbox {
     /// Begins a session. With `replaces`, that session ends in the same step (a new id at every login, threats 8.1).
     async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError>;
 
-    /// Goes on with the session of `old` as `new`: this begins and that ends in one step. False, and nothing is begun, when
-    /// that has ended: no sign-out is undone.
-    async fn rename(&self, new: NewStored, old: &SessionKey) -> Result<bool, StoreError>;
+    /// Goes on with the session of `old` as `new`: this begins and that ends in one step. False, and nothing is written,
+    /// when that has ended: no sign-out is undone.
+    async fn rename(&self, new: NewStored, old: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError>;
 
     /// Replaces the record if it still has `version`; atomic. `expires_at` as in [`NewStored`].
     async fn replace(

@@ -286,11 +286,12 @@ impl Sessions {
     }
 
     /// Goes on with the session of `id` under a fresh id, because what it may do has changed (threats 8.1); `None` when
-    /// it has ended, which nothing undoes. Whoever calls sees to it that it is not renewed meanwhile.
+    /// it has ended, which nothing undoes. Whoever calls sees to it that it is not renewed meanwhile;
+    /// `letters` that tell of the change are written in the same step.
     ///
     /// # Errors
     /// When the store does not acknowledge it; the session may then have gone on under an id nobody knows.
-    pub async fn rename(&self, id: &SessionId) -> Result<Option<SessionId>, StoreError> {
+    pub async fn rename(&self, id: &SessionId, letters: &[Letter]) -> Result<Option<SessionId>, StoreError> {
         let (old, now) = (id.key(), self.clock.now());
         let Some(Found { mut record, .. }) = self.record(&old).await? else { return Ok(None) };
         let new = SessionId::fresh();
@@ -306,8 +307,7 @@ impl Sessions {
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, session.ends_at),
         };
-        // Nobody signs in or out by it, so there is nothing to tell.
-        let renamed = self.store.rename(stored, &old).await?;
+        let renamed = self.store.rename(stored, &old, letters).await?;
         self.cache.forget(&old);
         if !renamed {
             return Ok(None);

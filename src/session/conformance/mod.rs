@@ -68,6 +68,7 @@ conformance!(
     sweeping_leaves_the_living,
     ping_answers,
     letters_of_a_beginning_are_written_with_it,
+    letters_of_a_renaming_are_written_only_when_it_is_done,
     letters_of_a_replacement_are_written_only_when_it_is_done,
     letters_of_an_end_are_written_only_when_there_was_a_session,
     every_session_that_ends_is_told_by_itself,
@@ -180,7 +181,7 @@ async fn a_session_is_renamed_once_and_only_while_it_lives(Replicas { one, other
     let names: Vec<_> = (0..8).map(|_| new(who)).collect();
     let renaming = names.iter().enumerate().map(|(turn, name)| {
         let store = if turn % 2 == 0 { &one } else { &other };
-        store.rename(name.clone(), &old)
+        store.rename(name.clone(), &old, &[])
     });
     let renamed = futures_util::future::try_join_all(renaming).await.unwrap();
     assert_eq!(renamed.iter().filter(|renamed| **renamed).count(), 1, "{renamed:?}");
@@ -191,10 +192,10 @@ async fn a_session_is_renamed_once_and_only_while_it_lives(Replicas { one, other
     assert_eq!(listed.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [kept]);
     // Neither one that was signed out nor one that has expired goes on.
     assert!(one.end(&kept, &[]).await.unwrap());
-    assert!(!other.rename(new(who), &kept).await.unwrap());
+    assert!(!other.rename(new(who), &kept, &[]).await.unwrap());
     let expired = begun(&*one, who).await;
     let late = NewStored { last_seen: NOW.plus(HOUR), expires_at: NOW.plus(2 * HOUR), ..new(who) };
-    assert!(!one.rename(late, &expired).await.unwrap());
+    assert!(!one.rename(late, &expired, &[]).await.unwrap());
     assert!(one.list(&who, NOW.plus(HOUR)).await.unwrap().is_empty());
 }
 

@@ -51,6 +51,14 @@ pub(super) async fn letters_of_a_replacement_are_written_only_when_it_is_done(Re
     assert_eq!(waiting(&*one, "key").await, ["done"]);
 }
 
+pub(super) async fn letters_of_a_renaming_are_written_only_when_it_is_done(Replicas { one, other, _kept }: Replicas) {
+    let (old, name) = (begun(&*one, account()).await, new(account()));
+    assert!(one.rename(name, &old, &letters("key", 0..2)).await.unwrap());
+    tokio::time::timeout(Duration::from_secs(5), one.appended().notified()).await.expect("the relay is woken");
+    assert!(!other.rename(new(account()), &old, &letters("key", 2..3)).await.unwrap());
+    assert_eq!(waiting(&*one, "key").await, ["0", "1"]);
+}
+
 pub(super) async fn letters_of_an_end_are_written_only_when_there_was_a_session(
     Replicas { one, other, _kept }: Replicas,
 ) {

@@ -142,7 +142,7 @@ impl SessionStore for EmbeddedSessions {
         Ok(())
     }
 
-    async fn rename(&self, new: NewStored, old: &SessionKey) -> Result<bool, StoreError> {
+    async fn rename(&self, new: NewStored, old: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
         let mut writing = self.file.write().await?;
         let alive = sqlx::query("DELETE FROM session WHERE key = $1 AND expires_at > $2")
             .bind(old.bytes().as_slice())
@@ -154,7 +154,9 @@ impl SessionStore for EmbeddedSessions {
             return Ok(false);
         }
         insert(&mut *writing, &new).await?;
+        outbox::put(&mut writing, letters).await?;
         writing.commit().await.map_err(Fault::from)?;
+        self.tell_appended(letters);
         self.news.changed(*old);
         Ok(true)
     }

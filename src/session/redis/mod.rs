@@ -275,8 +275,8 @@ impl SessionStore for RedisSessions {
         Ok(())
     }
 
-    async fn rename(&self, new: NewStored, old: &SessionKey) -> Result<bool, StoreError> {
-        let gone = self.begin_in_place_of(new, Some(*old), true, &[]).await?;
+    async fn rename(&self, new: NewStored, old: &SessionKey, letters: &[Letter]) -> Result<bool, StoreError> {
+        let gone = self.begin_in_place_of(new, Some(*old), true, letters).await?;
         Ok(self.forget(old, gone).await)
     }
 

@@ -142,7 +142,7 @@ async fn a_renaming_whose_answer_was_lost_says_what_it_said_first() {
     watching(&store).await;
     let (old, name) = (begun(&store).await, new());
     for _ in 0..2 {
-        assert!(store.rename(name.clone(), &old).await.unwrap());
+        assert!(store.rename(name.clone(), &old, &[]).await.unwrap());
     }
     assert!(store.load(&name.key, NOW).await.unwrap().is_some());
 }

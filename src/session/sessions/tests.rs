@@ -160,7 +160,7 @@ async fn a_session_goes_on_under_a_new_id_with_all_its_record_had() {
     let replica = Replica::new().await;
     let (sessions, id) = (&replica.sessions, replica.begun().await);
     let before = sessions.record(&id.key()).await.unwrap().unwrap().record;
-    let new = sessions.rename(&id).await.unwrap().unwrap();
+    let new = sessions.rename(&id, &[]).await.unwrap().unwrap();
     assert!(sessions.record(&id.key()).await.unwrap().is_none());
     let after = sessions.record(&new.key()).await.unwrap().unwrap().record;
     assert_eq!((&after.session, &after.user_agent), (&before.session, &before.user_agent));
