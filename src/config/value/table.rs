@@ -12,7 +12,7 @@ use crate::config::problem::Problems;
 ///
 /// `name: Type = default,` is a key with a default (an expression), `name: Type,` a required one. `Option<T> = None`
 /// is a key that may be absent. The doc comment of each key is its entry in the reference file: meaning, unit, advice.
-/// The section must implement [`Check`] (empty when its keys are independent).
+/// The section must implement [`Check`](super::Check) (empty when its keys are independent).
 macro_rules! section {
     (
         $(#[doc = $doc:literal])*
