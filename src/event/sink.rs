@@ -41,7 +41,7 @@ pub enum Why {
     /// The sink cannot be reached, is busy or refuses us: the same letters are offered again later, in order.
     #[error("the sink does not take events now: {0}")]
     Unavailable(String),
-    /// Letter number `delivered` can never be taken (too large, unroutable, rejected as such): it goes to the dead
+    /// Letter number `delivered` can never be taken (too large, wanted by nobody, rejected as such): it goes to the dead
     /// letters, the rest goes on.
     #[error("the sink can never take this event: {0}")]
     Poison(String),

@@ -32,6 +32,9 @@ section! {
         exchange: String = "brama.events".into(),
         /// Routing key; {type} stands for the event's type.
         routing_key: String = "{type}".into(),
+        /// How long an event that no queue wants, and what comes behind it, waits for a queue to be bound before it goes
+        /// to the dead letters. Others with its routing key go there at once then, until a queue is bound.
+        unroutable_after: Duration = Duration::from_mins(10),
         /// Longest a batch of events may take until the broker has confirmed it.
         timeout: Duration = Duration::from_secs(10),
     }

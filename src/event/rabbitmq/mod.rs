@@ -4,13 +4,15 @@
 //! * Letters of different keys travel side by side; of one key, the next leaves when the one before is confirmed. A
 //!   queue may refuse one message and take the next (a full queue whose consumer just took one), so anything faster
 //!   could change the order within a key.
-//! * A letter no queue wants is returned (mandatory) and is poison, as is one that is too large. All else is tried
-//!   again by the relay: an unreachable or refusing broker, a missing right, a full queue.
+//! * A letter no queue wants is returned (mandatory); it waits for a queue for a while, and is poison then. One that is
+//!   too large is poison at once. All else is tried again by the relay: an unreachable or refusing broker, a missing
+//!   right, a full queue.
 //! * A channel is used by one batch at a time and thrown away when anything on it fails.
 
 mod batch;
 mod examine;
 mod link;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -35,9 +37,10 @@ use crate::{
     config::{event::rabbitmq::RabbitMq as Config, read_secret},
     told::{Examined, Sound, Told},
 };
-use batch::{Batch, Round};
+use batch::Batch;
 use examine::Found;
 use link::{Line, Link};
+use routes::Routes;
 use words::{Failure, Of};
 
 /// Seconds without a sign of life after which either side gives the connection up; RabbitMQ may ask for fewer.
@@ -48,6 +51,7 @@ pub struct RabbitMq {
     name: String,
     link: Link,
     routing_key: String,
+    routes: Routes,
     ahead: Ahead,
 }
 
@@ -64,15 +68,17 @@ impl RabbitMq {
         let exchange = ShortString::try_new(&config.exchange)
             .map_err(|error| Misfit::new("exchange", format!("give it a shorter name ({error})")))?;
         let link = Link::new(uri, tls, exchange, config.timeout, section);
-        Ok(Self { name: name.to_owned(), link, routing_key: config.routing_key.clone(), ahead: Ahead::default() })
+        let routes = Routes::new(config.unroutable_after);
+        let routing_key = config.routing_key.clone();
+        Ok(Self { name: name.to_owned(), link, routing_key, routes, ahead: Ahead::default() })
     }
 
     /// Sends what is held, lanes side by side.
     async fn side_by_side(&self, letters: &[Letter], fates: &mut [Fate], deadline: Instant) -> Option<Of> {
         match self.link.line(deadline).await {
             Ok(line) => {
-                let round = self.batch(&line, letters, deadline).send(fates).await;
-                self.close(line, round, letters, fates).await
+                let failed = self.batch(&line, letters, deadline).send(fates).await;
+                self.close(line, failed).await
             }
             Err(failure) => Some(hold(fates, failure)),
         }
@@ -87,8 +93,8 @@ impl RabbitMq {
             }
             let failed = match self.link.line(deadline).await {
                 Ok(line) => {
-                    let round = self.batch(&line, letters, deadline).lane(&[index]).await;
-                    self.close(line, round, letters, fates).await
+                    let failed = self.batch(&line, letters, deadline).wave(&[index], fates).await;
+                    self.close(line, failed).await
                 }
                 Err(failure) => Some(hold(fates, failure)),
             };
@@ -101,12 +107,11 @@ impl RabbitMq {
     }
 
     fn batch<'a>(&'a self, line: &'a Line, letters: &'a [Letter], deadline: Instant) -> Batch<'a> {
-        Batch { link: &self.link, line, routing_key: &self.routing_key, letters, deadline }
+        let Self { link, routes, routing_key, .. } = self;
+        Batch { link, line, routes, routing_key, letters, deadline }
     }
 
-    async fn close(&self, line: Line, round: Round, letters: &[Letter], fates: &mut [Fate]) -> Option<Of> {
-        let failed = round.failed;
-        round.write(letters, fates);
+    async fn close(&self, line: Line, failed: Option<Of>) -> Option<Of> {
         match failed {
             None => self.link.give_back(line).await,
             Some(of) => self.link.discard(line, of).await,

@@ -136,7 +136,7 @@ async fn tls_with_our_own_authority_and_a_client_certificate_is_enough() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_batches_at_once_do_not_disturb_each_other() {
-    let config = config("several");
+    let config = Config { unroutable_after: Duration::ZERO, ..config("several") };
     let queue = Queue::bound(&config, "io.brama.session.*", &[]).await;
     let sink = open(&config);
     let mut batches: Vec<_> = (0..6).map(|batch| letters(&format!("several-{batch}"), 50, 50)).collect();
@@ -158,21 +158,46 @@ async fn several_batches_at_once_do_not_disturb_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_no_queue_wants_is_poison_and_the_rest_goes_on() {
-    let config = config("unroutable");
+async fn a_letter_no_queue_wants_waits_for_one_and_the_order_survives() {
+    let config = config("unbound");
+    let queue = Queue::bound(&config, "io.brama.session.*", &[]).await;
+    let sink = open(&config);
+    let mut letters = letters("unbound", 100, 10);
+    letters[40].kind = "io.brama.account.created".to_owned();
+    for _ in 0..2 {
+        let (delivered, why) = unavailable(sink.deliver(&letters).await);
+        assert_eq!(delivered, 40);
+        assert!(why.contains("bind one to the exchange test-unbound"), "{why}");
+        assert!(why.contains("for the routing key io.brama.account.created"), "{why}");
+    }
+    queue.bind(&config, "#").await;
+    sink.deliver(&letters[40..]).await.unwrap();
+    let received = received(queue.take().await);
+    let behind = |received: &&Received| received.id == letters[50].id;
+    assert_eq!(received.iter().filter(behind).count(), 1, "what is behind it waits with it");
+    assert_all_came_in_order(&letters, &received);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_no_queue_wants_is_poison_in_the_end_and_the_rest_goes_on() {
+    const PATIENT: Duration = Duration::from_millis(300);
+    let config = Config { unroutable_after: PATIENT, ..config("unroutable") };
     let queue = Queue::bound(&config, "io.brama.session.*", &[]).await;
     let sink = open(&config);
     let mut letters = letters("unroutable", 100, 10);
     letters[40].kind = "io.brama.nobody.cares".to_owned();
+    letters[70].kind = "io.brama.nobody.cares".to_owned();
+    unavailable(sink.deliver(&letters).await);
+    tokio::time::sleep(PATIENT).await;
     let (delivered, why) = poison(sink.deliver(&letters).await);
     assert_eq!(delivered, 40);
     assert!(why.contains("bind one to the exchange test-unroutable"), "{why}");
     assert!(why.contains("io.brama.nobody.cares") && why.contains("NO_ROUTE"), "{why}");
-    sink.deliver(&letters[41..]).await.unwrap();
+    assert_eq!(poison(sink.deliver(&letters[41..]).await).0, 29, "the next of its kind does not wait again");
+    sink.deliver(&letters[71..]).await.unwrap();
+    letters.remove(70);
     letters.remove(40);
-    let received = received(queue.take().await);
-    assert_eq!(received.len(), letters.len());
-    assert_all_came_in_order(&letters, &received);
+    assert_all_came_in_order(&letters, &received(queue.take().await));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,6 +384,7 @@ fn settings_that_do_not_fit_are_told_by_their_key_and_keep_the_password() {
         key_file: None,
         exchange: "brama.events".to_owned(),
         routing_key: "{type}".to_owned(),
+        unroutable_after: Duration::from_mins(10),
         timeout: Duration::from_secs(10),
     };
     assert_eq!(uri(&sound).unwrap().vhost, "people");

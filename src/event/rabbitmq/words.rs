@@ -23,9 +23,7 @@ pub(super) struct Failure {
 /// Where a failure lies, the lesser first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Of {
-    /// This letter can never be sent.
-    OnlyThis,
-    /// A queue refused this letter for now; nothing is closed.
+    /// A queue refused this letter for now, or there is none that wants it yet; nothing is closed.
     Queue,
     /// RabbitMQ closed the channel.
     Channel,
@@ -58,11 +56,11 @@ impl Failure {
                      let its consumers catch up, or look at the queue";
         Self { words: words.to_owned(), of: Of::Queue }
     }
+}
 
-    /// A letter does not fit into AMQP.
-    pub(super) fn never(why: ShortStringError) -> Self {
-        Self { words: format!("its id or type is too long for RabbitMQ ({why})"), of: Of::OnlyThis }
-    }
+/// A letter does not fit into AMQP.
+pub(super) fn misfit(why: ShortStringError) -> String {
+    format!("its id or type is too long for RabbitMQ ({why})")
 }
 
 fn of(error: &Error, step: Step) -> Of {

@@ -77,15 +77,17 @@ pub(crate) fn poison(result: Result<(), Undelivered>) -> (usize, String) {
 
 /// Offers `letters` again and again, as the relay does, until all are in.
 pub(crate) async fn deliver_at_last(sink: &dyn EventSink, letters: &[Letter]) {
+    let (mut left, mut last) = (letters, None);
     let insisting = async {
-        let mut left = letters;
         while let Err(told) = sink.deliver(left).await {
             assert!(matches!(told.why, Why::Unavailable(_)), "{told:?}");
             left = &left[told.delivered..];
+            last = Some(told);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, insisting).await.expect("the broker takes everything in time");
+    let in_time = tokio::time::timeout(PATIENCE, insisting).await;
+    assert!(in_time.is_ok(), "{} of {} letters are not taken in time: {last:?}", left.len(), letters.len());
 }
 
 /// `N` ports of the loopback that are free now.

@@ -86,6 +86,7 @@ impl RabbitServer {
             key_file: None,
             exchange: "brama.events".to_owned(),
             routing_key: "{type}".to_owned(),
+            unroutable_after: Duration::from_mins(10),
             timeout: Duration::from_secs(10),
         }
     }
