@@ -55,7 +55,7 @@ impl Constellation {
              [keys]\nsealing = [\"{}\"]\n",
             STANDARD.encode(brama::secret::random::<32>())
         );
-        let events = Events::of_stream(broker_port, broker_folder.path()).await;
+        let events = Events::of_queue(broker_port, broker_folder.path()).await;
         let victim = |server: &Arc<Server>, weight| Victim { server: server.clone(), weight };
         // RabbitMQ takes long to start: killed as often as the others it would hardly ever be there.
         let others = vec![victim(&sessions, 3), victim(&accounts, 2), victim(&broker, 1)];

@@ -1,8 +1,4 @@
-//! What arrives where events go: a stream of the broker and who reads it, or the lines of a file.
-//!
-//! A stream, and not a queue: whoever is cut off while emptying a queue gets back what was on its way to them behind what
-//! came later, and the judge could not tell the broker's disorder from ours. A stream holds what was confirmed in the order
-//! in which it came, and is read on from where one was.
+//! What arrives where events go: a queue of the broker and who empties it, or the lines of a file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,7 +14,6 @@ use std::{
 use futures_util::TryStreamExt as _;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
-    message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
         ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -29,11 +24,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 const EXCHANGE: &str = "brama.events";
-const STREAM: &str = "chaos";
+const QUEUE: &str = "chaos";
 /// Begins what is put behind all events to see that they were read.
 const MARK: &[u8] = b"mark ";
-/// Where a message stands in its stream, and from where to read on.
-const OFFSET: &str = "x-stream-offset";
 /// How many messages may be on their way to the consumer.
 const AHEAD: u16 = 200;
 /// Longest the consumer waits for the broker.
@@ -43,47 +36,46 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     file: PathBuf,
-    stream: Option<Stream>,
+    queue: Option<Queue>,
 }
 
 impl Events {
     /// The file of a sink.
     pub(crate) fn of_file(file: &Path) -> Self {
-        Self { file: file.to_owned(), stream: None }
+        Self { file: file.to_owned(), queue: None }
     }
 
-    /// A stream at the broker on this port, which must answer; from now on it is read into a file in `folder`.
-    pub(crate) async fn of_stream(port: u16, folder: &Path) -> Self {
+    /// A queue at the broker on this port, which must answer; from now on it is emptied into a file in `folder`.
+    pub(crate) async fn of_queue(port: u16, folder: &Path) -> Self {
         let file = folder.join("received.jsonl");
-        let stream = Stream {
+        let queue = Queue {
             url: format!("amqp://guest:guest@127.0.0.1:{port}"),
             written: Arc::new(Mutex::new(open(&file))),
-            next: Arc::default(),
             put: Arc::default(),
             read: Arc::default(),
             close: CancellationToken::new(),
             closed: CancellationToken::new(),
         };
-        let (connection, channel) = stream.channel().await.expect("RabbitMQ answers");
-        stream.declare(&channel).await.expect("the stream can be made");
+        let (connection, channel) = queue.channel().await.expect("RabbitMQ answers");
+        queue.declare(&channel).await.expect("the queue can be made");
         let _ = connection.close(200, "done".into()).await;
-        tokio::spawn(stream.clone().read_until_closed());
-        Self { file, stream: Some(stream) }
+        tokio::spawn(queue.clone().empty_until_closed());
+        Self { file, queue: Some(queue) }
     }
 
     /// True when all that was sent before was received.
     pub(crate) async fn are_read(&self) -> bool {
-        match &self.stream {
-            Some(stream) => stream.is_read().await,
+        match &self.queue {
+            Some(queue) => queue.is_empty().await,
             None => true,
         }
     }
 
     /// Receives nothing more. The driver complains when its runtime ends before its connection.
     pub(crate) async fn close(&self) {
-        if let Some(stream) = &self.stream {
-            stream.close.cancel();
-            let _ = tokio::time::timeout(PATIENCE, stream.closed.cancelled()).await;
+        if let Some(queue) = &self.queue {
+            queue.close.cancel();
+            let _ = tokio::time::timeout(PATIENCE, queue.closed.cancelled()).await;
         }
     }
 
@@ -96,11 +88,9 @@ impl Events {
 }
 
 #[derive(Debug, Clone)]
-struct Stream {
+struct Queue {
     url: String,
     written: Arc<Mutex<File>>,
-    /// Where to read on.
-    next: Arc<AtomicU64>,
     /// The last mark that was put, and the last that was read.
     put: Arc<AtomicU64>,
     read: Arc<AtomicU64>,
@@ -108,70 +98,64 @@ struct Stream {
     closed: CancellationToken,
 }
 
-impl Stream {
+impl Queue {
     async fn channel(&self) -> Result<(Connection, Channel), lapin::Error> {
         let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         Ok((connection, channel))
     }
 
+    /// As a consumer that cares for order does: one of them at a time, so that what was on its way to one who was cut off
+    /// comes before anything later.
     async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let mut kind = FieldTable::default();
-        kind.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
-        channel.queue_declare(STREAM.into(), durable, kind).await?;
+        kind.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        channel.queue_declare(QUEUE.into(), durable, kind).await?;
         let everything = "#".into();
         let options = QueueBindOptions::default();
-        channel.queue_bind(STREAM.into(), EXCHANGE.into(), everything, options, FieldTable::default()).await
+        channel.queue_bind(QUEUE.into(), EXCHANGE.into(), everything, options, FieldTable::default()).await
     }
 
     /// Goes on whatever becomes of the broker.
-    async fn read_until_closed(self) {
+    async fn empty_until_closed(self) {
         while !self.close.is_cancelled() {
-            self.read_on().await;
+            self.empty().await;
             let _ = tokio::time::timeout(Duration::from_millis(100), self.close.cancelled()).await;
         }
         self.closed.cancel();
     }
 
-    async fn read_on(&self) -> Option<()> {
+    async fn empty(&self) -> Option<()> {
         let (connection, channel) = in_time(self.channel()).await?;
         self.close.run_until_cancelled(self.receive(&channel)).await;
         in_time(connection.close(200, "done".into())).await
     }
 
-    /// Ends when nothing comes for a while: a broker that was killed may have forgotten that somebody waits.
+    /// A message is acknowledged once it is written. Ends when none comes for a while: a broker that was killed may have
+    /// forgotten that somebody waits.
     async fn receive(&self, channel: &Channel) -> Option<()> {
+        in_time(self.declare(channel)).await?;
         in_time(channel.basic_qos(AHEAD, BasicQosOptions::default())).await?;
-        let mut from = FieldTable::default();
-        let next = i64::try_from(self.next.load(Ordering::SeqCst)).expect("a stream of a test is short");
-        from.insert(OFFSET.into(), AMQPValue::LongLongInt(next));
-        let consuming = channel.basic_consume(STREAM.into(), "judge".into(), BasicConsumeOptions::default(), from);
+        let options = BasicConsumeOptions::default();
+        let consuming = channel.basic_consume(QUEUE.into(), "judge".into(), options, FieldTable::default());
         let mut messages = in_time(consuming).await?;
         loop {
             let message = in_time(messages.try_next()).await??;
-            self.take(&message);
+            self.take(&message.data);
             in_time(message.ack(BasicAckOptions::default())).await?;
         }
     }
 
-    /// Reading on may begin a little before where one was.
-    fn take(&self, message: &Delivery) {
-        let headers = message.properties.headers().as_ref().map(FieldTable::inner);
-        let offset = match headers.and_then(|headers| headers.get(OFFSET)) {
-            Some(AMQPValue::LongLongInt(offset)) => u64::try_from(*offset).expect("an offset is not negative"),
-            other => panic!("a message of a stream tells where it stands, not {other:?}"),
-        };
-        if offset < self.next.load(Ordering::SeqCst) {
-            return;
+    fn take(&self, body: &[u8]) {
+        match body.strip_prefix(MARK).map(String::from_utf8_lossy) {
+            Some(mark) => {
+                self.read.fetch_max(mark.parse().expect("a mark is a number"), Ordering::SeqCst);
+            }
+            None => self.write(body),
         }
-        match message.data.strip_prefix(MARK).map(String::from_utf8_lossy) {
-            Some(mark) => self.read.store(mark.parse().expect("a mark is a number"), Ordering::SeqCst),
-            None => self.write(&message.data),
-        }
-        self.next.store(offset + 1, Ordering::SeqCst);
     }
 
     fn write(&self, body: &[u8]) {
@@ -180,7 +164,7 @@ impl Stream {
     }
 
     /// Puts a mark behind all there is, and waits for it.
-    async fn is_read(&self) -> bool {
+    async fn is_empty(&self) -> bool {
         let mark = self.put.fetch_add(1, Ordering::SeqCst) + 1;
         if in_time(self.put_mark(mark)).await != Some(Confirmation::Ack(None)) {
             return false;

@@ -6,6 +6,8 @@ use crate::{constellation::Constellation, killer};
 
 /// Longest it may take until nothing waits any more. A replica that took over waits for the lease of the one before.
 const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+/// How many of the events that were given up are shown.
+const DEAD_SHOWN: usize = 3;
 
 /// Waits until no event waits anywhere.
 pub(super) async fn settle(constellation: &Constellation) -> Result<(), String> {
@@ -18,7 +20,11 @@ pub(super) async fn settle(constellation: &Constellation) -> Result<(), String> 
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(format!("events wait after {SETTLES_WITHIN:?}: {pending:?}, or are not received"));
+            let dead = constellation.gateways[0].command(&["events", "pending", "--dead"]).await.unwrap_or_default();
+            let dead: Vec<_> = dead.lines().take(DEAD_SHOWN).collect();
+            return Err(format!(
+                "events wait after {SETTLES_WITHIN:?}: {pending:?}, or are not received; dead: {dead:#?}"
+            ));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
