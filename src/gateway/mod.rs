@@ -197,7 +197,8 @@ impl Gate {
         let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
         if let Some(path) = self.own_path(target) {
             parts.headers.extend(wanted.map(|wanted| (WANTED, wanted)));
-            return self.own(worker, path, parts, body, peer, target).await;
+            // Boxed, as all that is rare: the future of every request is as large as the largest thing it may wait for.
+            return Box::pin(self.own(worker, path, parts, body, peer, target)).await;
         }
         let route = match self.routes.find(target, &parts.method) {
             Ok(route) => route,
@@ -211,7 +212,7 @@ impl Gate {
         seen.live = person.as_ref().map(|person| person.live.clone());
         let permit = match self.authorise(route, person.as_ref(), &parts, peer.scheme, target) {
             Ok(permit) => permit,
-            Err(turned) => return self.turn_away(worker, turned, parts, peer, target).await,
+            Err(turned) => return Box::pin(self.turn_away(worker, turned, parts, peer, target)).await,
         };
         self.forward(worker, route, permit, person, parts, body, peer, target, connection, &acquaintance).await
     }

@@ -14,8 +14,11 @@ pub(super) async fn ask<H: Handler>(
     request: Request<Body>,
     connection: Rc<Connection>,
 ) -> Response<Body> {
+    // Boxed: whoever holds this future, and whoever holds that, would otherwise be as large as all that a handler does, and
+    // each moves what it holds into place.
+    let answer = async move { Box::pin(handler.call(request, connection)).await };
     // Unwind safe: the handler's state is behind its own cells, as after any early return.
-    match AssertUnwindSafe(async move { handler.call(request, connection).await }).catch_unwind().await {
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             tracing::error!("a handler panicked; its request was answered with 500");

@@ -209,7 +209,7 @@ impl Lane {
     }
 
     async fn dial_single(&self, upstream: &Upstream, target: &Target, purpose: Purpose) -> Result<Way, UpstreamError> {
-        let stream = connect(target, upstream.tls.as_ref(), purpose, upstream.config.connect_timeout).await?;
+        let stream = dial(upstream, target, purpose).await?;
         Ok(single_over(stream, upstream))
     }
 
@@ -224,13 +224,13 @@ impl Lane {
         if self.declined_h2.get() {
             return self.single(upstream, target, need).await;
         }
-        let stream = connect(target, upstream.tls.as_ref(), Purpose::Requests, upstream.config.connect_timeout).await?;
+        let stream = dial(upstream, target, Purpose::Requests).await?;
         if target.protocol() == Protocol::Tls && !stream.chose_h2() {
             self.declined_h2.set(true);
             return Ok(single_over(stream, upstream));
         }
         let timeout = upstream.config.connect_timeout;
-        let sender = tokio::time::timeout(timeout, multiplexed::open(stream))
+        let sender = tokio::time::timeout(timeout, Box::pin(multiplexed::open(stream)))
             .await
             .map_err(|_| UpstreamError::ConnectTimeout(timeout))?
             .map_err(|error| UpstreamError::Reset(error.into()))?;
@@ -253,6 +253,11 @@ impl Lane {
         let current = self.multiplexed.borrow();
         current.as_ref().filter(|shared| !shared.retired && !shared.sender.is_closed()).cloned()
     }
+}
+
+/// Boxed: most requests find a connection, and need not carry what making one takes.
+async fn dial(upstream: &Upstream, target: &Target, purpose: Purpose) -> Result<Stream, UpstreamError> {
+    Box::pin(connect(target, upstream.tls.as_ref(), purpose, upstream.config.connect_timeout)).await
 }
 
 fn single_over(stream: Stream, upstream: &Upstream) -> Way {

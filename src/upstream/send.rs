@@ -153,7 +153,8 @@ impl Attempt<'_> {
         }
         let outcome = match way {
             Way::Single(connection) => self.over_single(connection, request, lease).await,
-            Way::Multiplexed(shared) => self.over_multiplexed(shared, request, lease).await,
+            // Boxed: it is larger than what HTTP/1 takes, and has allocations enough of its own.
+            Way::Multiplexed(shared) => Box::pin(self.over_multiplexed(shared, request, lease)).await,
         };
         match &outcome {
             Ok(_) => self.target.succeeded(),
