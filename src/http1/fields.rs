@@ -27,6 +27,12 @@ pub(crate) fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Violation> 
     line.strip_suffix(b"\r\n").ok_or(Violation::BareLf)
 }
 
+/// How many fields are on the lines that are left of a head, its empty line included. A map made for so many at once does
+/// not grow, and is no larger than it need be.
+pub(crate) fn count_fields(rest: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', rest).count().saturating_sub(1)
+}
+
 /// The name and value of a line of `head`, whose buffer the value shares. That a name is a token and a value has no
 /// controls is what their types hold (RFC 9110, 5.1 and 5.5).
 pub(crate) fn field(line: &[u8], head: &Bytes) -> Result<(HeaderName, HeaderValue), Violation> {

@@ -35,7 +35,7 @@ pub(crate) use framing::{Framing, tests as cases};
 pub(crate) use self::{
     body::{Decoder, Piece},
     chunk::{ChunkPart, Chunked},
-    fields::{field, head_end, next_line},
+    fields::{count_fields, field, head_end, next_line},
     head::{Asked, BodyFraming, Head as MessageHead, HeadLimits},
     head_watch::{HeadWatch, empty_line},
     inflow::Inflow,

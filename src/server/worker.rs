@@ -14,7 +14,8 @@ use futures_util::{FutureExt, future::Either};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener},
-    task::{LocalSet, spawn_local},
+    runtime::{Builder, LocalOptions},
+    task::spawn_local,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -90,14 +91,14 @@ impl<H> Worker<H> {
 
 /// Runs until the server ends; returns how many connections were cut then.
 pub(super) fn run<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, ready: impl FnOnce() -> bool) -> usize {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, worker = plan.number, "a worker has no runtime");
             return 0;
         }
     };
-    LocalSet::new().block_on(&runtime, work(plan, factory, ready))
+    runtime.block_on(work(plan, factory, ready))
 }
 
 async fn work<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, ready: impl FnOnce() -> bool) -> usize {
@@ -127,7 +128,7 @@ async fn work<H: Handler>(plan: Plan, factory: impl FnOnce(usize) -> Rc<H>, read
     roster.open()
 }
 
-/// Serves what `listener` accepts with `handler`, in the current `LocalSet` and under default limits.
+/// Serves what `listener` accepts with `handler`, in the current `LocalSet` or local runtime and under default limits.
 #[cfg(test)]
 pub(crate) async fn accept<H: Handler>(listener: TcpListener, handler: Rc<H>) {
     let worker = Rc::new(Worker::for_test(handler, &Limits::default()));

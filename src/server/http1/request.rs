@@ -8,11 +8,9 @@ use http::{
 };
 
 use crate::http1::{
-    Asked, BodyFraming, HeadLimits, HeadWatch, MessageHead, Violation, empty_line, field, head_end, next_line,
+    Asked, BodyFraming, HeadLimits, HeadWatch, MessageHead, Violation, count_fields, empty_line, field, head_end,
+    next_line,
 };
-
-/// Fields most requests have at most: the map is made for so many at once.
-const USUAL_FIELDS: usize = 16;
 
 /// Follows the bytes of a connection until a head is whole.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ fn read_head(head: Bytes, limits: &HeadLimits) -> Result<Head, Violation> {
     let start = next_line(&mut rest)?;
     rules.request_line(start, limits)?;
     let mut parts = request_line(start, &head)?;
-    parts.headers.reserve(USUAL_FIELDS);
+    parts.headers.reserve(count_fields(rest).min(limits.fields));
     let mut says = Says::default();
     loop {
         let line = next_line(&mut rest)?;

@@ -225,13 +225,8 @@ impl Cookies {
 
     /// Name and value of all our cookies in the request, under any prefix.
     fn ours<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
-        headers
-            .get_all(COOKIE)
-            .iter()
-            .filter(|field| self.finder.find(field.as_bytes()).is_some())
-            .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
-            .map(name_and_value)
-            .filter(|(name, _)| self.is_ours(name))
+        let fields = headers.get_all(COOKIE).iter();
+        fields.flat_map(|field| pairs(field.as_bytes())).map(name_and_value).filter(|(name, _)| self.is_ours(name))
     }
 
     /// Whether a cookie of this name is one of our three kinds, under any prefix.
@@ -245,19 +240,20 @@ impl Cookies {
 
     /// The field without our cookies; nothing when no other is left. A field without ours comes back as it is.
     fn without_ours(&self, field: &HeaderValue) -> Option<HeaderValue> {
-        let pairs = || field.as_bytes().split(|byte| *byte == b';');
-        if !pairs().any(|pair| self.is_ours(name_and_value(pair).0)) {
-            return Some(field.clone());
-        }
-        let mut kept = Vec::with_capacity(field.len());
-        for pair in pairs().filter(|pair| !self.is_ours(name_and_value(pair).0)) {
-            if kept.is_empty() {
+        let (mut kept, mut has_ours) = (Vec::new(), false);
+        for pair in pairs(field.as_bytes()) {
+            if self.is_ours(name_and_value(pair).0) {
+                has_ours = true;
+            } else if kept.is_empty() {
                 // What now comes first needs no space after a `;` that is gone.
                 kept.extend_from_slice(pair.trim_ascii_start());
             } else {
                 kept.push(b';');
                 kept.extend_from_slice(pair);
             }
+        }
+        if !has_ours {
+            return Some(field.clone());
         }
         // Parts of a valid field joined by `;` are a valid field.
         let kept = HeaderValue::from_bytes(&kept).ok()?;
@@ -266,12 +262,27 @@ impl Cookies {
 
     /// Whether this `Set-Cookie` value, as any browser may read it, sets one of ours.
     fn is_set_of_ours(&self, field: &[u8]) -> bool {
-        let pair = field.split(|byte| *byte == b';').next().unwrap_or_default();
+        let pair = pairs(field).next().unwrap_or_default();
         let (name, value) = name_and_value(pair);
         // `=name=value` sets a cookie without a name, sent back as `name=value` (RFC 6265bis, 5.6); likewise without
         // any `=`, where all of it is the value.
         self.is_ours(name) || (name.is_empty() && self.is_ours(name_and_value(value).0))
     }
+}
+
+/// The cookies of a field, each as it stands between the `;`.
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        match memchr::memchr(b';', all).and_then(|at| all.split_at_checked(at)) {
+            Some((pair, behind)) => {
+                rest = behind.get(1..);
+                Some(pair)
+            }
+            None => rest.take(),
+        }
+    })
 }
 
 /// Name and value of one cookie, without the spaces around them. Without `=` all of it is the name: a browser's

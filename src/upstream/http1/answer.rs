@@ -3,14 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version, header::CONNECTION, response};
 
-use crate::http1::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, field, head_end, next_line};
+use crate::http1::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, count_fields, field, head_end, next_line};
 
 /// Fields of an answer we take; as many as of a request.
 const FIELDS: usize = 100;
 /// Interim answers before the final one: 100, 102 and 103 have their uses, a stream of them does not (threats 3.6).
 const MAX_INTERIM: u8 = 8;
-/// Fields most answers have at most: the map is made for so many at once.
-const USUAL_FIELDS: usize = 12;
 
 /// Follows the bytes of an answer until its final head is whole.
 #[derive(Debug)]
@@ -76,7 +74,7 @@ fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response
     let status_line = next_line(&mut rest)?;
     rules.status_line(status_line)?;
     let mut parts = http::Response::new(()).into_parts().0;
-    parts.headers.reserve(USUAL_FIELDS);
+    parts.headers.reserve(count_fields(rest).min(limits.fields));
     loop {
         let line = next_line(&mut rest)?;
         if line.is_empty() {
