@@ -74,7 +74,7 @@ section! {
     pub struct Telemetry {
         /// How the log is written; it goes to standard error.
         log_format: LogFormat = LogFormat::Human,
-        /// What the log holds: error, warn, info, debug or trace, also by module, such as "info,brama::login=debug".
+        /// What the log holds: error, warn, info or debug, also by module, such as "info,brama::login=debug".
         log_filter: String = "info".into(),
         /// One line a request: off, human or json. Query values, cookies and tokens are never in it.
         access_log: LineFormat = LineFormat::Off,

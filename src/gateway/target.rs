@@ -62,13 +62,16 @@ impl Host {
     /// # Errors
     /// [`BadHost`] when it is neither.
     pub fn parse(text: &str) -> Result<Self, BadHost> {
-        let (name, port) = host::normalise(text)?;
-        Self::assemble(&name, port)
+        Self::read(text, || HeaderValue::from_str(text).map_err(|_| BadHost))
     }
 
     /// As [`parse`](Self::parse), sharing the field's buffer when it is in normal form already.
     fn of_field(value: &HeaderValue) -> Result<Self, BadHost> {
-        let text = value.to_str().map_err(|_| BadHost)?;
+        Self::read(value.to_str().map_err(|_| BadHost)?, || Ok(value.clone()))
+    }
+
+    /// `as_it_is` gives the text as a value, for when it is in normal form already.
+    fn read(text: &str, as_it_is: impl FnOnce() -> Result<HeaderValue, BadHost>) -> Result<Self, BadHost> {
         let (name, port) = host::normalise(text)?;
         let rest = text.get(name.len()..).unwrap_or_default();
         let is_normal = match port {
@@ -76,7 +79,7 @@ impl Host {
             Some(_) => rest.strip_prefix(':').is_some_and(|digits| !digits.starts_with('0')),
         };
         match name {
-            Cow::Borrowed(name) if is_normal => Ok(Self { authority: value.clone(), name_len: name.len(), port }),
+            Cow::Borrowed(name) if is_normal => Ok(Self { authority: as_it_is()?, name_len: name.len(), port }),
             name => Self::assemble(&name, port),
         }
     }

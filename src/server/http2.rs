@@ -116,7 +116,8 @@ where
     let roster = Rc::clone(&worker.roster);
     let answering = Rc::clone(&worker);
     let service = service_fn(move |request| {
-        let answer = answer(Rc::clone(&answering), Rc::clone(&connection), Rc::clone(&activity), request);
+        // Boxed: it becomes a task, and is moved at each step on the way there.
+        let answer = Box::pin(answer(Rc::clone(&answering), Rc::clone(&connection), Rc::clone(&activity), request));
         let flow = Rc::clone(&flow);
         async move { Ok::<_, Infallible>(answer.await.map(|body| Flowing::new(body, flow))) }
     });
