@@ -22,6 +22,7 @@ pub mod body;
 pub mod clock;
 mod http1;
 pub mod identity;
+pub mod message;
 pub mod secret;
 pub mod told;
 mod wait;

@@ -8,7 +8,7 @@ use super::{
     peer::{Caller, Peer},
     target::{Host, Target},
 };
-use crate::upstream::Lines;
+use crate::message::Lines;
 
 /// Who is at the other end, and what apps are told of it.
 #[derive(Debug)]

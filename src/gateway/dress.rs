@@ -9,16 +9,17 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::{
     Gate, Person,
     assertion::{Kept, KeyError},
-    enrich::{self, Rendered, SetId},
+    enrich::{Rendered, SetId},
+    forward_auth::{NOTHING, yes_of},
     route::Route,
     target::{Host, Target},
 };
-use crate::{session::Session, upstream::Lines};
+use crate::{message::Lines, session::Session};
 
 /// What was made for a session, kept beside it: nothing before it is asked for.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Wardrobe {
     sets: Sets,
     tokens: OnceLock<Box<(Rendered, Rendered)>>,
     assertions: OnceLock<Kept>,
-    introduction: OnceLock<Box<HeaderMap>>,
+    introduction: OnceLock<Lines>,
 }
 
 /// Header sets by when they were first asked for. Hardly a session is asked for more than one.
@@ -110,12 +111,7 @@ impl Gate {
 
     /// The headers by which another proxy is told who it is: all names of its set, also those without a value. An
     /// assertion is for trusted proxies: a script in the person's browser can ask, too.
-    pub(super) fn introduce(
-        &self,
-        person: &Person,
-        about: Option<&Target>,
-        trusted: bool,
-    ) -> Result<HeaderMap, KeyError> {
+    pub(super) fn introduce(&self, person: &Person, about: Option<&Target>, trusted: bool) -> Result<Lines, KeyError> {
         let session = person.live.session();
         let own;
         let kept = match person.live.keep(|| Wardrobe::new(self)) {
@@ -125,17 +121,23 @@ impl Gate {
                 &own
             }
         };
-        let introduction = || {
-            let mut headers = self.forward_auth.nobody().clone();
-            enrich::apply(&mut headers, &self.plan.render(session.into(), self.forward_auth.headers()));
-            Box::new(headers)
-        };
-        let mut headers = HeaderMap::clone(kept.introduction.get_or_init(introduction));
-        if let Some(audience) = self.forward_auth.audience().filter(|_| trusted) {
-            let audience = self.audience_of(audience, about);
-            headers.insert(self.plan.assertion_header().clone(), self.assertion(kept, audience, session)?);
+        let mut lines = kept.introduction.get_or_init(|| self.introduction(session)).clone();
+        if let Some(audience) = self.forward_auth.audience() {
+            let assertion = match trusted {
+                true => self.assertion(kept, self.audience_of(audience, about), session)?,
+                false => NOTHING.clone(),
+            };
+            lines.put(self.plan.assertion_header(), &assertion);
         }
-        Ok(headers)
+        Ok(lines)
+    }
+
+    /// All names of the set, each once, with this person's values.
+    fn introduction(&self, session: &Session) -> Lines {
+        let set = self.forward_auth.headers();
+        let values = self.plan.render(session.into(), set);
+        let value = |name: &HeaderName| values.iter().find(|(of, _)| of == name).map_or(&NOTHING, |(_, value)| value);
+        yes_of(self.plan.names(set).map(|name| (name, value(name))))
     }
 
     /// The configured audience, else the host asked for, else our own.

@@ -11,7 +11,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, header, request::Parts};
+use http::{HeaderName, Method, header, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -21,9 +21,10 @@ use crate::{
     clock::{Clock, Timestamp},
     config::host::HostPattern,
     login::return_to::ReturnTo,
+    message::{Lines, Request, Response},
     policy::{Ask, Denial, Permit},
     portal::site::{Asked, Site},
-    server::Connection,
+    server::{Connection, Protocol},
     session::{
         SessionId, Sessions, StoreError,
         cookie::Cookies,
@@ -31,7 +32,7 @@ use crate::{
         near::{Held, Known},
         streams::{OpenStream, Streams},
     },
-    upstream::{Lines, Upstream},
+    upstream::Upstream,
 };
 
 mod acquaintance;
@@ -173,11 +174,11 @@ impl Gate {
     async fn pass(
         self: &Arc<Self>,
         worker: &Worker,
-        request: Request<Body>,
+        request: Request,
         connection: &Rc<Connection>,
         seen: &mut Seen,
-    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
-        let (mut parts, body) = request.into_parts();
+    ) -> Result<Response, (Turned, Box<Parts>)> {
+        let Request { head: mut parts, body } = request;
         // Who calls is read first, while what a trusted proxy told is still there.
         let acquaintance = self.acquaintance(connection);
         let peer = acquaintance.caller().peer(&parts.headers);
@@ -186,9 +187,9 @@ impl Gate {
         let wanted = parts.uri.path().starts_with(&*self.prefix).then(|| parts.headers.remove(&WANTED)).flatten();
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
         self.plan.strip(&mut parts.headers);
-        let target = match Target::parse(Line::from(&parts), &peer, &self.known) {
+        let target = match Target::parse(Line::from(&*parts), &peer, &self.known) {
             Ok(target) => target,
-            Err(error) => return Err((Turned::Target(error), Box::new(parts))),
+            Err(error) => return Err((Turned::Target(error), parts)),
         };
         if let Some(question) = question {
             (seen.peer, seen.target) = (Some(peer), Some(target));
@@ -202,12 +203,12 @@ impl Gate {
         }
         let route = match self.routes.find(target, &parts.method) {
             Ok(route) => route,
-            Err(error) => return Err((Turned::Route(error), Box::new(parts))),
+            Err(error) => return Err((Turned::Route(error), parts)),
         };
         seen.route = Some(route.number - 1);
         let person = match self.authenticate(worker, route.policy.looks_at_people(), &parts).await {
             Ok(person) => person,
-            Err(error) => return Err((Turned::Store(error), Box::new(parts))),
+            Err(error) => return Err((Turned::Store(error), parts)),
         };
         seen.live = person.as_ref().map(|person| person.live.clone());
         let permit = match self.authorise(route, person.as_ref(), &parts, peer.scheme, target) {
@@ -242,17 +243,18 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         path: &str,
-        parts: Parts,
+        parts: Box<Parts>,
         body: Body,
         peer: &Peer,
         target: &Target,
-    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
-        let Some(body) = collect(&parts.method, body).await else { return Err((Turned::OwnBody, Box::new(parts))) };
+    ) -> Result<Response, (Turned, Box<Parts>)> {
+        let Some(body) = collect(&parts.method, body).await else { return Err((Turned::OwnBody, parts)) };
         let mut asked = self.asked(worker, &parts, peer, target);
         asked.path = path.to_owned();
         asked.body = body;
         let site = self.site.clone();
-        worker.control.run(async move { site.answer(&asked).await }).await.ok_or((Turned::OwnBody, Box::new(parts)))
+        let answer = worker.control.run(async move { site.answer(&asked).await }).await;
+        answer.map(Response::from).ok_or((Turned::OwnBody, parts))
     }
 
     /// The request as our own pages see it.
@@ -374,19 +376,19 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         turned: Turned,
-        parts: Parts,
+        parts: Box<Parts>,
         peer: &Peer,
         target: &Target,
-    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+    ) -> Result<Response, (Turned, Box<Parts>)> {
         if !matches!(turned, Turned::SignIn(Answer::Redirect)) {
-            return Err((turned, Box::new(parts)));
+            return Err((turned, parts));
         }
         let asked = self.asked(worker, &parts, peer, target);
         let wanted = target.path_and_query().as_str();
         let back = ReturnTo::check(wanted, &asked.base, self.site.allowed()).unwrap_or_else(|_| ReturnTo::home());
         let site = self.site.clone();
         let sent = worker.control.run(async move { site.send_to_sign_in(&asked, back).await }).await;
-        sent.ok_or((turned, Box::new(parts)))
+        sent.map(Response::from).ok_or((turned, parts))
     }
 
     /// The last step: only a permit gets here.
@@ -397,15 +399,15 @@ impl Gate {
         route: &Route,
         permit: Permit,
         person: Option<Person>,
-        mut parts: Parts,
+        mut parts: Box<Parts>,
         body: Body,
         peer: &Peer,
         target: &Target,
         connection: &Rc<Connection>,
         acquaintance: &Acquaintance,
-    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+    ) -> Result<Response, (Turned, Box<Parts>)> {
         let Some(leading) = self.leading.get(route.number - 1) else {
-            return Err((Turned::Route(NoRoute::NotFound), Box::new(parts)));
+            return Err((Turned::Route(NoRoute::NotFound), parts));
         };
         // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
         let hop = hygiene::strip_hop_by_hop(&mut parts.headers);
@@ -416,7 +418,7 @@ impl Gate {
         let person = person.filter(|_| permit.is_personal());
         let dress = match person.as_ref().map(|person| self.dress(route, person, target)).transpose() {
             Ok(dress) => dress,
-            Err(error) => return Err((Turned::Assertion(error), Box::new(parts))),
+            Err(error) => return Err((Turned::Assertion(error), parts)),
         };
         let from = acquaintance.lines(peer, target);
         parts.uri = route.upstream_target(target).into();
@@ -425,14 +427,15 @@ impl Gate {
             upstream: &leading.upstream,
             settings: &leading.settings,
             hop,
-            lines: [&from, dress.as_deref().unwrap_or(Lines::NONE)],
+            lines: [&from, dress.as_deref().unwrap_or(Lines::none())],
+            takes_lines: connection.protocol == Protocol::H1,
             affinity: person.as_ref().filter(|_| leading.upstream.is_sticky()).map(|person| affinity(&person.live)),
             cancel: stream.as_ref().map_or(&worker.never, |stream| stream.ended()),
             keep: Keep { stream: stream.clone(), connection: hop.wants_websocket().then(|| connection.clone()) },
         };
         // Kept for the error page: which language, page or JSON. A request's own future is not the place for more.
         let asked_by = rescue::Asker::of(&parts, route.intercept);
-        match worker.forwarder.forward(permit, Request::from_parts(parts, body), passage).await {
+        match worker.forwarder.forward(permit, Request { head: parts, body }, passage).await {
             Ok(mut response) => {
                 // No app can sign people in or out here (threats 1.6).
                 self.cookies.guard(response.headers_mut());

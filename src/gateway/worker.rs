@@ -8,13 +8,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
 use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gate, Seen, Turned, control::Control, forward::Forwarder, rescue};
 use crate::{
-    body::Body,
+    message::{Request, Response},
     secret,
     server::{Connection, Handler},
     session::near::Near,
@@ -121,25 +120,25 @@ impl Worker {
         format!("{}-{number:x}", self.reference_prefix)
     }
 
-    async fn answer(self: Rc<Self>, request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
+    async fn answer(self: Rc<Self>, request: Request, connection: Rc<Connection>) -> Response {
         let begun = Instant::now();
         let gate = self.current.gate();
         let mut seen = Seen::default();
-        let received = request.body().size_hint().lower();
-        let method = self.access_log.as_ref().map(|_| request.method().clone());
+        let received = request.body.size_hint().lower();
+        let method = self.access_log.as_ref().map(|_| request.head.method.clone());
         let mut reference = None;
         let response = match gate.pass(&self, request, &connection, &mut seen).await {
             Ok(response) => response,
             Err((turned, parts)) => {
                 let made = self.reference();
-                let response = gate.rescue(&turned, &parts, &mut seen, &made);
+                let response: Response = gate.rescue(&turned, &parts, &mut seen, &made).into();
                 self.count_turned(&turned);
                 reference = Some(made);
                 response
             }
         };
         let took = begun.elapsed();
-        let sent = response.body().size_hint().lower();
+        let sent = response.body.size_hint().lower();
         self.metrics.request(seen.route, response.status().as_u16(), took, received, sent);
         if let (Some(log), Some(method)) = (&self.access_log, method) {
             let reference = reference.unwrap_or_else(|| self.reference());
@@ -190,11 +189,7 @@ impl Worker {
 }
 
 impl Handler for Worker {
-    fn call(
-        self: Rc<Self>,
-        request: Request<Body>,
-        connection: Rc<Connection>,
-    ) -> impl Future<Output = Response<Body>> + 'static {
+    fn call(self: Rc<Self>, request: Request, connection: Rc<Connection>) -> impl Future<Output = Response> + 'static {
         self.answer(request, connection)
     }
 }

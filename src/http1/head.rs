@@ -99,8 +99,13 @@ impl Head {
         Ok(())
     }
 
-    /// Reads `name: value` (RFC 9112 §5).
-    pub(super) fn field(&mut self, line: &[u8], limits: &HeadLimits) -> Result<(), Violation> {
+    /// The length that was told, if any.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Reads `name: value` (RFC 9112 §5), and gives them apart.
+    pub(crate) fn field<'a>(&mut self, line: &'a [u8], limits: &HeadLimits) -> Result<(&'a [u8], &'a [u8]), Violation> {
         if matches!(line, [b' ' | b'\t', ..]) {
             return Err(Violation::Folded);
         }
@@ -109,7 +114,8 @@ impl Head {
         if bytes::has_control(value) {
             return Err(Violation::Control);
         }
-        self.judge(name, value, limits)
+        self.judge(name, value, limits)?;
+        Ok((name, value))
     }
 
     /// Judges what a field says of the message, `name` being a token and `value` without controls.

@@ -47,7 +47,7 @@ impl HeadWatch {
 
     fn read_line(&mut self, line: &[u8]) -> Result<(), Violation> {
         if self.head.has_start() {
-            return self.head.field(line, &self.limits);
+            return self.head.field(line, &self.limits).map(|_| ());
         }
         self.head.request_line(line, &self.limits)
     }

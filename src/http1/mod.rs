@@ -34,7 +34,7 @@ pub(crate) use framing::{Framing, tests as cases};
 
 pub(crate) use self::{
     body::{Decoder, Piece},
-    bytes::is_token,
+    bytes::{is_token, trim},
     chunk::{ChunkPart, Chunked},
     fields::{count_fields, field, head_end, next_line},
     head::{Asked, BodyFraming, Head as MessageHead, HeadLimits},

@@ -61,8 +61,14 @@ impl Outflow {
     }
 
     /// The piece of a body that waits, whole or what is left of it.
-    pub(crate) fn into_data(self) -> Bytes {
-        self.data
+    pub(crate) fn take_data(&mut self) -> Bytes {
+        std::mem::take(&mut self.data)
+    }
+
+    /// Forgets all that waits, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        (self.data, self.behind, self.unflushed) = (Bytes::new(), b"", false);
     }
 
     /// Gives the room for lines back.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, pin::Pin, rc::Rc};
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use hyper::{
     body::Incoming,
     rt::{Executor, bounds::Http2ServerConnExec},
@@ -20,7 +20,7 @@ use super::{
     turn::Turn,
     worker::Worker,
 };
-use crate::{body::Body, config::listen::Limits, http1::Violation, wait::Wait};
+use crate::{body::Body, config::listen::Limits, http1::Violation, message::Response, wait::Wait};
 
 /// Streams the client reset before we looked at them, and streams we reset for its errors: a few are accidents, more
 /// are an attack (CVE-2023-44487, CVE-2025-8671).
@@ -119,7 +119,7 @@ where
         // Boxed: it becomes a task, and is moved at each step on the way there.
         let answer = Box::pin(answer(Rc::clone(&answering), Rc::clone(&connection), Rc::clone(&activity), request));
         let flow = Rc::clone(&flow);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Flowing::new(body, flow))) }
+        async move { Ok::<_, Infallible>(answer.await.into_http().map(|body| Flowing::new(body, flow))) }
     });
     let http = worker.http2.builder.serve_connection(io, service);
     drop(worker);
@@ -133,7 +133,7 @@ async fn answer<H: Handler>(
     connection: Rc<Connection>,
     activity: Rc<Activity>,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response {
     let _running = activity.begin();
     if let Err(violation) = worker.http2.screen(&request) {
         tracing::debug!(reason = %violation, "request refused");
@@ -141,7 +141,7 @@ async fn answer<H: Handler>(
         response.headers_mut().remove(header::CONNECTION);
         return response;
     }
-    let response = respond::ask(Rc::clone(&worker.handler), request.map(Body::Incoming), connection).await;
+    let response = respond::ask(Rc::clone(&worker.handler), request.map(Body::Incoming).into(), connection).await;
     // RFC 9113 §8.6: HTTP/2 has no 101.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tracing::error!("a handler switched protocols on HTTP/2");

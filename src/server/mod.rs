@@ -46,7 +46,6 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -59,8 +58,8 @@ pub use tls::examine::{examine_authorities, examine_chain, examine_pair};
 pub use upgrade::Upgraded;
 
 use crate::{
-    body::Body,
     config::listen::{Address, Limits, Listen},
+    message::{Request, Response},
 };
 
 /// Answers requests. One lives in each worker and is never seen by another.
@@ -70,11 +69,7 @@ pub trait Handler: 'static {
     /// The answer to an upgrade may be 101 only when the request asked for one and has no body;
     /// [`Connection::upgraded`] is the connection after it. Dropping the future
     /// means the client has gone (HTTP/1: its connection closed; HTTP/2: the stream was reset).
-    fn call(
-        self: Rc<Self>,
-        request: Request<Body>,
-        connection: Rc<Connection>,
-    ) -> impl Future<Output = Response<Body>> + 'static;
+    fn call(self: Rc<Self>, request: Request, connection: Rc<Connection>) -> impl Future<Output = Response> + 'static;
 }
 
 /// Why the server did not start.

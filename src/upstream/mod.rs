@@ -36,7 +36,6 @@ mod error;
 mod examine;
 mod health;
 mod http1;
-mod lines;
 mod multiplexed;
 mod pool;
 mod progress;
@@ -53,7 +52,6 @@ pub use self::{
     body::ResponseBody,
     error::{Side, UpstreamError},
     health::watch,
-    lines::Lines,
     pool::Pool,
     progress::Progress,
     send::{SendOptions, send},

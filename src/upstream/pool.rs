@@ -60,8 +60,7 @@ pub(super) struct Lane {
 /// mutex makes those bodies `Send` as the body type asks, and is never contended.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    #[expect(clippy::vec_box, reason = "what is taken out and put back moves as a pointer")]
-    idle: Mutex<Vec<Box<Connection>>>,
+    idle: Mutex<Vec<Connection>>,
     max_idle: usize,
     keep_alive: Duration,
 }
@@ -70,7 +69,7 @@ pub(super) struct Shelf {
 #[derive(Debug)]
 pub(super) enum Way {
     /// A connection of its own.
-    Single(Box<Connection>),
+    Single(Connection),
     /// A stream of the shared connection.
     Multiplexed(Shared),
 }
@@ -261,12 +260,12 @@ async fn dial(upstream: &Upstream, target: &Target, purpose: Purpose) -> Result<
 }
 
 fn single_over(stream: Stream, upstream: &Upstream) -> Way {
-    Way::Single(Box::new(Connection::new(stream, upstream.config.buffer_bytes)))
+    Way::Single(Connection::new(stream, upstream.config.buffer_bytes))
 }
 
 impl Shelf {
     /// The warmest connection that can carry a request; the dead and the stale above it are closed.
-    fn take(&self) -> Option<Box<Connection>> {
+    fn take(&self) -> Option<Connection> {
         let mut idle = self.lock();
         while let Some(mut connection) = idle.pop() {
             if connection.is_quiet() && !connection.is_stale(self.keep_alive) {
@@ -276,11 +275,11 @@ impl Shelf {
         None
     }
 
-    /// Takes back a connection on which both messages ended cleanly (threats 3.4).
-    pub(super) fn put(&self, mut connection: Box<Connection>) {
+    /// Takes back a connection on which both messages ended cleanly (threats 3.4). What the app does meanwhile is looked at
+    /// when it is taken out.
+    pub(super) fn put(&self, connection: Connection) {
         let mut idle = self.lock();
         if idle.len() < self.max_idle {
-            connection.rest();
             idle.push(connection);
         }
     }
@@ -289,8 +288,7 @@ impl Shelf {
         self.lock().retain_mut(|connection| connection.is_quiet() && !connection.is_stale(self.keep_alive));
     }
 
-    #[expect(clippy::vec_box, reason = "what is taken out and put back moves as a pointer")]
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -16,15 +16,14 @@ use super::{
     body::{Counted, Lease, ResponseBody},
     connect::Purpose,
     error::UpstreamError,
-    http1::{self, Connection, Patience},
-    lines::Lines,
+    http1::{self, Connection, Patience, Taking},
     pool::{Lane, Need, Pool, Shared, Way},
     progress::Progress,
     target::Target,
 };
 use crate::{
-    body::Body,
     config::upstream::{Balance, HostHeader, Protocol},
+    message::{Lines, Request, Response},
 };
 
 /// What differs from request to request.
@@ -40,11 +39,20 @@ pub struct SendOptions<'a> {
     pub first_byte_timeout: Option<Duration>,
     /// Where the request's body notes that it moves; the wait for the response counts from its last byte.
     pub progress: Option<Arc<Progress>>,
+    /// Fields of the answer that only pass through may come as lines; else all come in the map.
+    pub takes_lines: bool,
 }
 
 impl Default for SendOptions<'_> {
     fn default() -> Self {
-        Self { lines: [Lines::NONE; 2], affinity: None, upgrade: false, first_byte_timeout: None, progress: None }
+        Self {
+            lines: [Lines::none(); 2],
+            affinity: None,
+            upgrade: false,
+            first_byte_timeout: None,
+            progress: None,
+            takes_lines: false,
+        }
     }
 }
 
@@ -58,7 +66,7 @@ impl Default for SendOptions<'_> {
 pub async fn send(
     pool: &Rc<Pool>,
     upstream: &Arc<Upstream>,
-    request: Request<Body>,
+    request: Request,
     options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let lanes = pool.lanes(upstream);
@@ -112,7 +120,7 @@ struct Attempt<'a> {
 struct Failed {
     error: UpstreamError,
     /// The request, where sending it again is safe.
-    again: Option<Request<Body>>,
+    again: Option<Request>,
     /// True when not a byte of it was written.
     unsent: bool,
     /// True when it was a kept connection that failed.
@@ -121,7 +129,7 @@ struct Failed {
 
 impl Failed {
     /// No connection was made, so the app cannot have seen the request.
-    fn before_sending(error: UpstreamError, request: Request<Body>) -> Self {
+    fn before_sending(error: UpstreamError, request: Request) -> Self {
         let again = error.retry_is_safe().then_some(request);
         Self { error, again, unsent: true, was_stale: false }
     }
@@ -132,7 +140,7 @@ impl Failed {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, mut request: Request<Body>) -> Result<Response<ResponseBody>, Failed> {
+    async fn run(&self, mut request: Request) -> Result<Response<ResponseBody>, Failed> {
         let config = &self.upstream.config;
         let slot = match self.lane.slot(config.connect_timeout).await {
             Ok(slot) => slot,
@@ -172,23 +180,24 @@ impl Attempt<'_> {
 
     async fn over_single(
         &self,
-        connection: Box<Connection>,
-        request: Request<Body>,
+        connection: Connection,
+        request: Request,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
         let reused = connection.is_reused();
         let patience = Patience::new(self.patience(), self.options.progress.as_deref());
-        let sent = http1::send(connection, request, self.options.lines, patience).await;
-        let answered = sent.map_err(|failure| self.sort(failure, reused))?;
-        check(answered.head.status, self.options.upgrade).map_err(Failed::for_good)?;
-        Ok(match answered.switches {
-            true => Response::from_parts(answered.head, ResponseBody::switched(answered.rest, lease)),
+        let taking = if self.options.takes_lines { Taking::Lines } else { Taking::Map };
+        let sent = http1::send(connection, request, self.options.lines, patience, taking).await;
+        let http1::Answered { head, lines, rest, switches } = sent.map_err(|failure| self.sort(failure, reused))?;
+        check(head.status, self.options.upgrade).map_err(Failed::for_good)?;
+        let body = match switches {
+            true => ResponseBody::switched(rest, lease),
             false => {
                 let lease = lease.returning_to(Arc::clone(self.lane.shelf()));
-                let body = ResponseBody::single(answered.rest, lease, self.upstream.config.idle_timeout);
-                Response::from_parts(answered.head, body)
+                ResponseBody::single(rest, lease, self.upstream.config.idle_timeout)
             }
-        })
+        };
+        Ok(Response { head, lines, body })
     }
 
     /// Whether a request that failed on its own connection may be sent again.
@@ -204,16 +213,17 @@ impl Attempt<'_> {
     async fn over_multiplexed(
         &self,
         mut shared: Shared,
-        mut request: Request<Body>,
+        mut request: Request,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
-        self.options.lines.iter().for_each(|lines| lines.insert_into(request.headers_mut()));
-        let sent = self.within_time(shared.sender.try_send_request(request)).await.map_err(Failed::for_good)?;
+        self.options.lines.iter().for_each(|lines| lines.insert_into(&mut request.head.headers));
+        let sent =
+            self.within_time(shared.sender.try_send_request(request.into_http())).await.map_err(Failed::for_good)?;
         let response = sent.map_err(|mut failure| {
             let again = failure.take_message().map(|mut request| {
                 // The next way may be HTTP/1, which writes them by itself.
                 self.options.lines.iter().for_each(|lines| lines.remove_from(request.headers_mut()));
-                request
+                Request::from(request)
             });
             let unsent = again.is_some();
             if unsent {
@@ -222,7 +232,8 @@ impl Attempt<'_> {
             Failed { error: UpstreamError::from_hyper(failure.into_error()), again, unsent, was_stale: unsent }
         })?;
         check(response.status(), false).and_then(|()| check_framing(response.headers())).map_err(Failed::for_good)?;
-        Ok(response.map(|incoming| ResponseBody::multiplexed(incoming, lease, self.upstream.config.idle_timeout)))
+        let idle_timeout = self.upstream.config.idle_timeout;
+        Ok(response.map(|incoming| ResponseBody::multiplexed(incoming, lease, idle_timeout)).into())
     }
 
     /// Longest the head of the response may take.
@@ -252,34 +263,35 @@ impl Attempt<'_> {
 
 /// Names the target as the way wants it: `Host` and origin form for HTTP/1.1 (RFC 9112, 3.2), scheme and `:authority`
 /// for HTTP/2 (RFC 9113, 8.3.1).
-fn address(request: &mut Request<Body>, host: &HostHeader, target: &Target, way: &Way) -> Result<(), UpstreamError> {
+fn address(request: &mut Request, host: &HostHeader, target: &Target, way: &Way) -> Result<(), UpstreamError> {
+    let head = &mut *request.head;
     match host {
-        HostHeader::Pass if request.headers().contains_key(HOST) => {}
+        HostHeader::Pass if head.headers.contains_key(HOST) => {}
         HostHeader::Pass | HostHeader::Target => {
-            request.headers_mut().insert(HOST, target.host().clone());
+            head.headers.insert(HOST, target.host().clone());
         }
         HostHeader::Fixed(host) => {
-            request.headers_mut().insert(HOST, host.clone());
+            head.headers.insert(HOST, host.clone());
         }
     }
     match way {
         Way::Single(_) => {
             // Trailers are asked for hop by hop (RFC 9110, 10.1.4), and on this hop nobody asks.
-            request.headers_mut().remove(TE);
-            *request.version_mut() = Version::HTTP_11;
+            head.headers.remove(TE);
+            head.version = Version::HTTP_11;
             Ok(())
         }
         Way::Multiplexed(_) => {
-            let authority = request.headers().get(HOST).map(HeaderValue::as_bytes).map(Authority::try_from);
+            let authority = head.headers.get(HOST).map(HeaderValue::as_bytes).map(Authority::try_from);
             let Some(Ok(authority)) = authority else {
                 return Err(UpstreamError::Unsendable("its Host is not an authority"));
             };
             let scheme = if target.protocol() == Protocol::Tls { Scheme::HTTPS } else { Scheme::HTTP };
-            let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+            let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
             let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
-            *request.uri_mut() = uri.map_err(|_| UpstreamError::Unsendable("its address cannot be written"))?;
-            request.headers_mut().remove(HOST);
-            *request.version_mut() = Version::HTTP_2;
+            head.uri = uri.map_err(|_| UpstreamError::Unsendable("its address cannot be written"))?;
+            head.headers.remove(HOST);
+            head.version = Version::HTTP_2;
             Ok(())
         }
     }
@@ -287,11 +299,11 @@ fn address(request: &mut Request<Body>, host: &HostHeader, target: &Target, way:
 
 /// True when a request may be sent again even though the app may have seen the first (RFC 9110, 9.2.2): the method is
 /// idempotent and there is no body.
-fn is_repeatable(request: &Request<Body>) -> bool {
+fn is_repeatable(request: &Request) -> bool {
     matches!(
-        *request.method(),
+        request.head.method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    ) && request.body().is_end_stream()
+    ) && request.body.is_end_stream()
 }
 
 /// A 101 that nobody asked for would make what follows be read as something it is not (threats 3.5).
@@ -330,6 +342,7 @@ fn is_digits(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::Body;
 
     #[test]
     fn framing_that_could_be_read_in_two_ways_is_refused() {
@@ -368,7 +381,7 @@ mod tests {
             (Method::POST, Body::Empty, false),
             (Method::PATCH, Body::Empty, false),
         ] {
-            let request = Request::builder().method(&method).body(body).unwrap();
+            let request = http::Request::builder().method(&method).body(body).unwrap().into();
             assert_eq!(is_repeatable(&request), repeatable, "{method}");
         }
     }

@@ -6,7 +6,8 @@
 //! reads as the same: letter case, and all that is no letter or digit as one symbol, because CGI, WSGI and PHP merge
 //! them (threat model, 1.1). It is one pass without allocation.
 //!
-//! The values for a session are made once ([`HeaderPlan::render`]) and put on each of its requests ([`apply`]).
+//! The values for a session are made once ([`HeaderPlan::render`]) and go out with each of its requests as ready lines
+//! ([`Lines`](crate::message::Lines)).
 //!
 //! # How values are written
 //!
@@ -215,8 +216,8 @@ impl HeaderPlan {
         self.ours.has(name)
     }
 
-    /// Removes every such field. Call it first on every request, whatever the route, then [`apply`]; `peer` reads what
-    /// a trusted proxy told before and writes its own after.
+    /// Removes every such field. Call it first on every request, whatever the route; `peer` reads what a
+    /// trusted proxy told before, and its own is written after.
     pub fn strip(&self, headers: &mut HeaderMap) {
         let mut found: Vec<HeaderName> = Vec::new(); // does not allocate until an intruder is found
         for name in headers.keys() {
@@ -257,14 +258,6 @@ fn own_line(set: &str, header: &str, source: &str) -> Result<(HeaderName, Source
         return Err(bad());
     }
     Ok((name, Source::parse(source).ok_or_else(bad)?))
-}
-
-/// Puts a session's values on a request that was [stripped](HeaderPlan::strip); after the Connection field was
-/// processed, so that no client can name them there (threat model, 1.3).
-pub fn apply(headers: &mut HeaderMap, rendered: &[(HeaderName, HeaderValue)]) {
-    for (name, value) in rendered {
-        headers.insert(name.clone(), value.clone());
-    }
 }
 
 #[cfg(test)]

@@ -172,12 +172,8 @@ fn an_own_set_is_filled_from_claims_and_literals() {
 }
 
 #[test]
-fn applying_replaces_and_sends_each_header_once() {
+fn sets_are_known_by_name_and_tokens_are_sensitive() {
     let plan = plan();
-    let mut headers = HeaderMap::new();
-    headers.append("x-auth-origin", HeaderValue::from_static("evil"));
-    apply(&mut headers, &[(HeaderName::from_static("x-auth-origin"), HeaderValue::from_static("google"))]);
-    assert_eq!(headers.get_all("x-auth-origin").iter().count(), 1);
     assert_eq!(plan.names(plan.set("default").unwrap()).count(), 5);
     assert!(plan.set("nope").is_err());
     let token = Secret::new("t");

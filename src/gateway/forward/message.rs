@@ -1,56 +1,52 @@
 //! From the message that came to the one that goes on: framing rebuilt, versions mapped. Pure.
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE},
-    request, uri,
+    uri,
 };
 use http_body::Body as _;
 
 use super::hygiene::{self, Hop};
-use crate::body::Body;
+use crate::message::Request;
 
 /// True for gRPC, whose status travels in trailers.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The request for the app: origin form, one `Host`, one `Cookie`, length by the body alone.
-pub(super) fn request(parts: request::Parts, body: Body, hop: Hop, pass_trailers: bool) -> Request<Body> {
-    let mut headers = parts.headers;
+/// Makes a request fit for the app: origin form, one `Host`, one `Cookie`, length by the body alone.
+pub(super) fn prepare(request: &mut Request, hop: Hop, pass_trailers: bool) {
+    let Request { head, body } = request;
+    let headers = &mut head.headers;
     // Framing is never copied (threats 3.3): hyper writes the length of the body it sends.
     headers.remove(CONTENT_LENGTH);
-    if body.is_end_stream() && has_content_semantics(&parts.method) {
+    if body.is_end_stream() && has_content_semantics(&head.method) {
         // Otherwise nothing would say that the body is empty, and some apps insist (RFC 9110, 8.6).
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    if let Some(authority) = parts.uri.authority()
+    if let Some(authority) = head.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         // `:authority` wins over Host (RFC 9113, 8.3.1); a mismatch was refused before.
         headers.insert(HOST, host);
     }
-    join_cookies(&mut headers);
+    join_cookies(headers);
     if pass_trailers && hop.takes_trailers() {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = origin_form(parts.uri);
-    *request.headers_mut() = headers;
-    request
+    make_origin_form(&mut head.uri);
 }
 
 fn has_content_semantics(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-fn origin_form(target: Uri) -> Uri {
-    if target.authority().is_none() {
-        return target;
+fn make_origin_form(target: &mut Uri) {
+    if target.authority().is_some() {
+        let path = target.path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+        *target = Uri::from(path);
     }
-    let path = target.path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
-    Uri::from(path)
 }
 
 /// HTTP/2 may split the cookies into several fields, HTTP/1.1 must have one (RFC 9113, 8.2.3).
@@ -78,17 +74,20 @@ pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode, asked_
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::Body;
 
-    fn made(request: http::request::Builder, body: Body) -> Request<Body> {
-        let mut request = request.body(()).unwrap();
+    fn made(request: http::request::Builder, body: Body) -> http::Request<Body> {
+        let mut request = request.body(body).unwrap();
         let hop = hygiene::strip_hop_by_hop(request.headers_mut());
         let grpc = is_grpc(request.headers());
-        super::request(request.into_parts().0, body, hop, grpc)
+        let mut request = Request::from(request);
+        prepare(&mut request, hop, grpc);
+        request.into_http()
     }
 
     #[test]
     fn cookie_crumbs_become_one_field() {
-        let request = Request::get("/").header("cookie", "a=1").header("cookie", "b=2").header("cookie", "c=3");
+        let request = http::Request::get("/").header("cookie", "a=1").header("cookie", "b=2").header("cookie", "c=3");
         let request = made(request, Body::Empty);
         let cookies: Vec<_> = request.headers().get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
@@ -96,10 +95,10 @@ mod tests {
 
     #[test]
     fn the_authority_becomes_host_and_the_target_keeps_its_path() {
-        let request = made(Request::get("https://app.example/a%2Fb?x=1").header("host", "other"), Body::Empty);
+        let request = made(http::Request::get("https://app.example/a%2Fb?x=1").header("host", "other"), Body::Empty);
         assert_eq!(request.headers()[HOST], "app.example");
         assert_eq!(request.uri(), "/a%2Fb?x=1");
-        let request = made(Request::get("/a?b").header("host", "app"), Body::Empty);
+        let request = made(http::Request::get("/a?b").header("host", "app"), Body::Empty);
         assert_eq!(
             (request.uri().to_string().as_str(), &request.headers()[HOST]),
             ("/a?b", &HeaderValue::from_static("app"))
@@ -115,7 +114,7 @@ mod tests {
             (Method::DELETE, Body::Empty, None),
             (Method::POST, Body::full("abc"), None),
         ] {
-            let request = Request::builder().method(&method).uri("/").header("content-length", "77");
+            let request = http::Request::builder().method(&method).uri("/").header("content-length", "77");
             let request = made(request.header("transfer-encoding", "chunked"), body);
             assert_eq!(request.headers().get(CONTENT_LENGTH).map(|v| v.to_str().unwrap()), expected, "{method}");
             assert!(!request.headers().contains_key("transfer-encoding"));
@@ -124,9 +123,10 @@ mod tests {
 
     #[test]
     fn trailers_are_asked_for_only_where_they_pass() {
-        let grpc = Request::post("/s/m").header("content-type", "application/grpc+proto").header("te", "trailers");
+        let grpc =
+            http::Request::post("/s/m").header("content-type", "application/grpc+proto").header("te", "trailers");
         assert_eq!(made(grpc, Body::full("x")).headers()[TE], "trailers");
-        let plain = Request::post("/").header("te", "trailers");
+        let plain = http::Request::post("/").header("te", "trailers");
         assert!(!made(plain, Body::full("x")).headers().contains_key(TE));
     }
 

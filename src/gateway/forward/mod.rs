@@ -21,16 +21,17 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response};
+use http::Method;
 use tokio_util::sync::CancellationToken;
 
 use self::{hygiene::Hop, upgrade::Answer};
 use crate::{
-    body::{Body, BodyError},
+    body::BodyError,
+    message::{Lines, Request, Response},
     policy::Permit,
     server::Connection,
     session::streams::OpenStream,
-    upstream::{self, Lines, Pool, ResponseBody, SendOptions, Side, Upstream, UpstreamError},
+    upstream::{self, Pool, ResponseBody, SendOptions, Side, Upstream, UpstreamError},
 };
 
 mod download;
@@ -87,6 +88,8 @@ pub struct Passage<'a> {
     pub hop: Hop,
     /// What the app is told beside the request's own fields; none of them stands there.
     pub lines: [&'a Lines; 2],
+    /// Fields of the answer that only pass through may come as lines: whoever asks speaks HTTP/1.
+    pub takes_lines: bool,
     /// Hash of the account, for sticky upstreams.
     pub affinity: Option<u64>,
     /// Fires when the session ends or the server closes.
@@ -197,17 +200,17 @@ impl Forwarder {
     pub async fn forward(
         &self,
         permit: Permit,
-        request: Request<Body>,
+        request: Request,
         passage: Passage<'_>,
-    ) -> Result<Response<Body>, ForwardError> {
+    ) -> Result<Response, ForwardError> {
         // The permit is spent on this one request.
         let _spent: Permit = permit;
-        let method = request.method().clone();
+        let method = request.head.method.clone();
         if method == Method::CONNECT {
             // Neither a proxy's tunnel nor a WebSocket over HTTP/2 (RFC 8441).
             return Err(ForwardError::BadUpgrade("CONNECT is not forwarded"));
         }
-        let pass_trailers = passage.settings.allow_trailers || message::is_grpc(request.headers());
+        let pass_trailers = passage.settings.allow_trailers || message::is_grpc(&request.head.headers);
         let response = if passage.hop.wants_websocket() {
             // Boxed: a rare path must not make every request's future larger.
             match Box::pin(upgrade::forward(&self.pool, request, &passage)).await? {
@@ -225,19 +228,20 @@ impl Forwarder {
 
     async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request,
         passage: &Passage<'_>,
         pass_trailers: bool,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let (parts, body) = request.into_parts();
-        let (body, progress) = upload::limited(body, passage.settings.max_body, passage.settings.upload_stall)?;
-        let request = message::request(parts, body, passage.hop, pass_trailers);
+        let (body, progress) = upload::limited(request.body, passage.settings.max_body, passage.settings.upload_stall)?;
+        request.body = body;
+        message::prepare(&mut request, passage.hop, pass_trailers);
         let options = SendOptions {
             lines: passage.lines,
             affinity: passage.affinity,
             upgrade: false,
             first_byte_timeout: passage.settings.first_byte_timeout,
             progress,
+            takes_lines: passage.takes_lines,
         };
         Ok(upstream::send(&self.pool, passage.upstream, request, &options).await?)
     }
@@ -249,8 +253,8 @@ async fn back(
     asked_by: &Method,
     passage: &Passage<'_>,
     pass_trailers: bool,
-) -> Result<Response<Body>, ForwardError> {
-    let (mut parts, mut body) = response.into_parts();
+) -> Result<Response, ForwardError> {
+    let Response { head: mut parts, lines, mut body } = response;
     message::clean_response(&mut parts.headers, parts.status, asked_by);
     // The reason phrase and whatever else hyper attached are the app's connection's own.
     parts.extensions.clear();
@@ -264,5 +268,5 @@ async fn back(
     let body = download::streamed(body, passage.cancel, passage.keep.stream.clone())
         .await
         .map_err(ForwardError::ResponseCut)?;
-    Ok(Response::from_parts(parts, body))
+    Ok(Response { head: parts, lines, body })
 }

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, StatusCode,
     header::{CONNECTION, UPGRADE},
 };
 use http_body::Body as _;
@@ -11,26 +11,23 @@ use http_body::Body as _;
 use super::{ForwardError, ForwardSettings, Passage, message, tunnel, websocket::Accept};
 use crate::{
     body::Body,
+    message::{Request, Response},
     upstream::{self, Pool, ResponseBody, SendOptions, Upstream, UpstreamError},
 };
 
 /// Sends the handshake on. A 101 that answers it makes a tunnel, which lives in a task of its own until either side ends
 /// or the session does; any other response is an ordinary one and returned as such.
-pub(super) async fn forward(
-    pool: &Rc<Pool>,
-    request: Request<Body>,
-    passage: &Passage<'_>,
-) -> Result<Answer, ForwardError> {
+pub(super) async fn forward(pool: &Rc<Pool>, request: Request, passage: &Passage<'_>) -> Result<Answer, ForwardError> {
     let ForwardSettings { websocket, first_byte_timeout, websocket_idle_timeout, .. } = passage.settings;
     if !websocket {
         return Err(ForwardError::UpgradeRefused);
     }
-    if !request.body().is_end_stream() {
+    if !request.body.is_end_stream() {
         // Its bytes would be taken for the first frames.
         return Err(ForwardError::BadUpgrade("a WebSocket is asked for without a body"));
     }
-    let accept =
-        Accept::expected(request.method(), request.version(), request.headers()).map_err(ForwardError::BadUpgrade)?;
+    let head = &request.head;
+    let accept = Accept::expected(&head.method, head.version, &head.headers).map_err(ForwardError::BadUpgrade)?;
     let downstream = passage.keep.connection.as_ref().and_then(|connection| connection.upgraded());
     let downstream = downstream.ok_or(ForwardError::BadUpgrade("this connection cannot become a WebSocket"))?;
     let options = SendOptions {
@@ -39,16 +36,17 @@ pub(super) async fn forward(
         upgrade: true,
         first_byte_timeout: *first_byte_timeout,
         progress: None,
+        takes_lines: false,
     };
     let response = send(pool, passage.upstream, request, passage, &options).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Answer::Declined(response));
     }
-    accept.check(response.headers()).map_err(UpstreamError::BadResponse)?;
+    accept.check(&response.head.headers).map_err(UpstreamError::BadResponse)?;
     if passage.cancel.is_cancelled() {
         return Err(ForwardError::SessionEnded);
     }
-    let (mut parts, body) = response.into_parts();
+    let Response { head: mut parts, body, .. } = response;
     let (upstream, under_way) =
         body.into_switched().ok_or(UpstreamError::BadResponse("it switches protocols on a shared connection"))?;
     let (idle, cancel, keep) = (*websocket_idle_timeout, passage.cancel.clone(), passage.keep.clone());
@@ -65,7 +63,7 @@ pub(super) async fn forward(
     parts.extensions.clear();
     message::clean_response(&mut parts.headers, parts.status, &http::Method::GET);
     switch(&mut parts.headers);
-    Ok(Answer::Switched(Response::from_parts(parts, Body::Empty)))
+    Ok(Answer::Switched(http::Response::from_parts(parts, Body::Empty).into()))
 }
 
 /// Resolves when the server closes.
@@ -80,7 +78,7 @@ async fn until(closing: Option<impl Future<Output = ()>>) {
 #[expect(clippy::large_enum_variant, reason = "made once a WebSocket")]
 pub(super) enum Answer {
     /// The connection becomes a tunnel; this is the 101.
-    Switched(Response<Body>),
+    Switched(Response),
     /// It stays HTTP.
     Declined(Response<ResponseBody>),
 }
@@ -88,13 +86,13 @@ pub(super) enum Answer {
 async fn send(
     pool: &Rc<Pool>,
     to: &Arc<Upstream>,
-    request: Request<Body>,
+    mut request: Request,
     passage: &Passage<'_>,
     options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
-    let (parts, _no_body) = request.into_parts();
-    let mut request = message::request(parts, Body::Empty, passage.hop, false);
-    switch(request.headers_mut());
+    request.body = Body::Empty;
+    message::prepare(&mut request, passage.hop, false);
+    switch(&mut request.head.headers);
     upstream::send(pool, to, request, options).await
 }
 

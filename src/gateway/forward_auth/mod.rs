@@ -25,7 +25,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 
 use super::{
     Gate, Person, Seen, Turned, Worker,
@@ -41,6 +41,7 @@ use crate::{
         route::Intercept,
     },
     login::return_to::ReturnTo,
+    message::{Lines, Response},
     policy::{
         Ask, Authorities, Denial, Policy,
         narrow::{Authority, Narrowing},
@@ -63,8 +64,8 @@ pub struct ForwardAuth {
     assertion_audience: Option<Arc<str>>,
     yes: StatusCode,
     authority: Authority,
-    /// The answer's headers for a request that passes as nobody: all names, no value.
-    nobody: HeaderMap,
+    /// The answer's fields for a request that passes as nobody: all names, no value.
+    nobody: Lines,
     /// Whether the operator was told of a proxy that does not tell what it should.
     warned: AtomicBool,
 }
@@ -82,10 +83,7 @@ impl ForwardAuth {
     ) -> Result<Self, UnknownSet> {
         let headers = plan.set(&config.headers)?;
         let assertion = config.assertion.then(|| plan.assertion_header());
-        let mut nobody: HeaderMap =
-            plan.names(headers).chain(assertion).map(|name| (name.clone(), HeaderValue::from_static(""))).collect();
-        // Whoever keeps answers keeps them by session, or another person gets this one's.
-        nobody.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let nobody = yes_of(plan.names(headers).chain(assertion).map(|name| (name, &NOTHING)));
         Ok(Self {
             path: format!("{prefix}/auth").into(),
             source: config.source,
@@ -116,11 +114,6 @@ impl ForwardAuth {
         self.headers
     }
 
-    /// All names the answer is responsible for, without values.
-    pub(super) fn nobody(&self) -> &HeaderMap {
-        &self.nobody
-    }
-
     /// The configured audience of assertions; `None` when none are made.
     pub(super) fn audience(&self) -> Option<Option<&Arc<str>>> {
         self.assertion.then_some(self.assertion_audience.as_ref())
@@ -132,6 +125,15 @@ impl ForwardAuth {
             tracing::warn!(error = %untold, request = reference, "forward auth cannot know which request is asked about");
         }
     }
+}
+
+/// No value.
+pub(super) static NOTHING: HeaderValue = HeaderValue::from_static("");
+
+/// The fields of a yes. Whoever keeps answers keeps them by session, or another person gets this one's.
+pub(super) fn yes_of<'a>(fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Lines {
+    static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    fields.chain([(&header::CACHE_CONTROL, &NO_STORE)]).collect()
 }
 
 /// A question of another proxy's.
@@ -178,24 +180,24 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         question: Question,
-        mut parts: Parts,
+        mut parts: Box<Parts>,
         seen: &mut Seen,
-    ) -> Result<Response<Body>, (Turned, Box<Parts>)> {
+    ) -> Result<Response, (Turned, Box<Parts>)> {
         let told = match question.told {
             Ok(told) => told,
             Err(untold) => {
                 self.forward_auth.warn(untold, &worker.reference());
-                return Err((Turned::Untold(untold), Box::new(parts)));
+                return Err((Turned::Untold(untold), parts));
             }
         };
         match self.judge(worker, told, question.trusted, &mut parts, seen).await {
-            Ok(headers) => {
-                let mut response = Response::new(Body::Empty);
-                *response.status_mut() = self.forward_auth.yes;
-                *response.headers_mut() = headers;
+            Ok(lines) => {
+                let mut response = Response::from(http::Response::new(Body::Empty));
+                response.head.status = self.forward_auth.yes;
+                response.lines = lines;
                 Ok(response)
             }
-            Err(turned) => Err((turned, Box::new(parts))),
+            Err(turned) => Err((turned, parts)),
         }
     }
 
@@ -207,7 +209,7 @@ impl Gate {
         trusted: bool,
         parts: &mut Parts,
         seen: &mut Seen,
-    ) -> Result<HeaderMap, Turned> {
+    ) -> Result<Lines, Turned> {
         // Path's query is that of the request asked about, which is a client's.
         let query = match self.forward_auth.source {
             Source::Path => "",

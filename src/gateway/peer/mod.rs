@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use super::target::{Host, Target};
 use crate::config::forwarded::{Believe, Forwarded};
-use crate::upstream::Lines;
+use crate::message::Lines;
 
 /// The scheme the person's browser used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

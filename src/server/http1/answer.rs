@@ -17,6 +17,7 @@ use crate::{
     body::Body,
     clock::{Clock as _, SystemClock},
     http1::Sending,
+    message::Lines,
 };
 
 /// What the head of an answer depends on beside itself.
@@ -50,10 +51,17 @@ pub(super) fn says_close(headers: &HeaderMap) -> bool {
 }
 
 /// Writes the head: status line, fields, framing, empty line. Every part is of a type that cannot hold a line end.
-pub(super) fn head(parts: &response::Parts, asked: &Asked, sending: Sending, keeps_alive: bool, out: &mut BytesMut) {
+pub(super) fn head(
+    parts: &response::Parts,
+    lines: &Lines,
+    asked: &Asked,
+    sending: Sending,
+    keeps_alive: bool,
+    out: &mut BytesMut,
+) {
     status_line(parts.status, asked.version, out);
     let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut dated = false;
+    let mut dated = lines.is_dated();
     for (name, value) in &parts.headers {
         match *name {
             TRANSFER_ENCODING => continue,
@@ -66,6 +74,7 @@ pub(super) fn head(parts: &response::Parts, asked: &Asked, sending: Sending, kee
         }
         put(out, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
+    out.put_slice(lines.bytes());
     match sending {
         Sending::Length(length) => {
             put(out, &[b"content-length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"])
@@ -140,7 +149,7 @@ mod tests {
     fn written(response: response::Builder, asked: &Asked, body: &Body, keeps_alive: bool) -> String {
         let parts = response.body(()).unwrap().into_parts().0;
         let mut out = BytesMut::new();
-        head(&parts, asked, sending(parts.status, asked, body), keeps_alive, &mut out);
+        head(&parts, &Lines::default(), asked, sending(parts.status, asked, body), keeps_alive, &mut out);
         let text = String::from_utf8(out.to_vec()).unwrap();
         let date = text.split_inclusive("\r\n").find(|line| line.starts_with("date: ")).unwrap();
         text.replace(date, "")

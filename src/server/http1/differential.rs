@@ -25,6 +25,7 @@ use crate::{
     body::Body,
     config::listen::Limits,
     http1::{Framing, HeadLimits, Violation, cases},
+    message,
     server::{Connection, Handler, Protocol, worker::Worker},
 };
 
@@ -80,8 +81,8 @@ async fn note(notes: Notes, request: Request<Body>) -> Response<Body> {
 struct Noting(Notes);
 
 impl Handler for Noting {
-    async fn call(self: Rc<Self>, request: Request<Body>, _: Rc<Connection>) -> Response<Body> {
-        note(Rc::clone(&self.0), request).await
+    async fn call(self: Rc<Self>, request: message::Request, _: Rc<Connection>) -> message::Response {
+        note(Rc::clone(&self.0), request.into_http()).await.into()
     }
 }
 

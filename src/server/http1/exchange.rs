@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{Request, Response, StatusCode, header::HeaderMap};
+use http::{StatusCode, header::HeaderMap};
 use http_body::Body as _;
 use http_body_util::combinators::BoxBody;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     http1::{BodyFraming, Outflow, Sending},
+    message::{Request, Response},
     server::{Connection, Handler, drain::Roster, respond, upgrade::Upgrading},
 };
 
@@ -64,12 +65,12 @@ where
     // What an earlier request was offered, and nobody took, is gone with it.
     drop(connection.upgraded());
     let upgrading = (framing == BodyFraming::Upgrade).then(|| connection.offer_upgrade());
-    let request = Request::from_parts(parts, body(wire, framing));
+    let request = Request { head: parts, body: body(wire, framing) };
     let Some(response) = ask(wire, handler, request, connection).await else { return After::Gone };
     let response = screen(wire, response, upgrading.is_some());
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let keeps_alive =
-        keeps_alive && !answer::says_close(response.headers()) && !roster.is_draining() && request_ends(wire);
+        keeps_alive && !answer::says_close(&response.head.headers) && !roster.is_draining() && request_ends(wire);
     let sent = Answering::new(response, &asked, keeps_alive, takes_trailers).send(wire).await;
     match (sent, upgrading) {
         (Err(error), _) => {
@@ -85,7 +86,7 @@ where
 }
 
 /// Answers what is no request to the handler. Nothing after it is read.
-pub(super) async fn refuse<IO>(wire: &Shared<IO>, response: Response<Body>) -> After
+pub(super) async fn refuse<IO>(wire: &Shared<IO>, response: Response) -> After
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -111,12 +112,7 @@ where
 }
 
 /// The handler's answer; nothing when the client left before it.
-async fn ask<IO, H>(
-    wire: &Shared<IO>,
-    handler: Rc<H>,
-    request: Request<Body>,
-    connection: Rc<Connection>,
-) -> Option<Response<Body>>
+async fn ask<IO, H>(wire: &Shared<IO>, handler: Rc<H>, request: Request, connection: Rc<Connection>) -> Option<Response>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
@@ -130,7 +126,7 @@ where
 }
 
 /// The answer, or what must be said instead.
-fn screen<IO>(wire: &Shared<IO>, response: Response<Body>, asks_upgrade: bool) -> Response<Body>
+fn screen<IO>(wire: &Shared<IO>, response: Response, asks_upgrade: bool) -> Response
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -178,12 +174,12 @@ struct Answering {
 }
 
 impl Answering {
-    fn new(response: Response<Body>, asked: &Asked, keeps_alive: bool, takes_trailers: bool) -> Self {
-        let (parts, body) = response.into_parts();
-        let sending = answer::sending(parts.status, asked, &body);
+    fn new(response: Response, asked: &Asked, keeps_alive: bool, takes_trailers: bool) -> Self {
+        let Response { head, lines, body } = response;
+        let sending = answer::sending(head.status, asked, &body);
         let keeps_alive = keeps_alive && sending != Sending::UntilClose;
         let mut outflow = Outflow::with_room(ROOM.take());
-        answer::head(&parts, asked, sending, keeps_alive, &mut outflow.lines);
+        answer::head(&head, &lines, asked, sending, keeps_alive, &mut outflow.lines);
         let takes_trailers = takes_trailers && sending == Sending::Chunked;
         Self { outflow, body, sending, takes_trailers, ended: matches!(sending, Sending::Nothing | Sending::Length(0)) }
     }

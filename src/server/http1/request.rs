@@ -25,7 +25,7 @@ pub(super) struct HeadReader {
 /// The head of a request, and what it says of the connection.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) parts: request::Parts,
+    pub(super) parts: Box<request::Parts>,
     pub(super) framing: BodyFraming,
     /// The client would send another request after this one (RFC 9112, 9.3).
     pub(super) keeps_alive: bool,
@@ -95,10 +95,10 @@ fn read_head(head: Bytes, limits: &HeadLimits) -> Result<Head, Violation> {
 }
 
 /// `METHOD SP target SP version`, which the rules have found to be that.
-fn request_line(line: &[u8], head: &Bytes) -> Result<request::Parts, Violation> {
+fn request_line(line: &[u8], head: &Bytes) -> Result<Box<request::Parts>, Violation> {
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target) = words.next().zip(words.next()).ok_or(Violation::StartLine)?;
-    let mut parts = Request::new(()).into_parts().0;
+    let mut parts = Box::new(Request::new(()).into_parts().0);
     parts.method = Method::from_bytes(method).map_err(|_| Violation::StartLine)?;
     parts.uri = Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Violation::Target)?;
     parts.version = if line.ends_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };

@@ -29,37 +29,42 @@ use super::{Connection, Handler, Server, Upgraded};
 use crate::{
     body::Body,
     config::listen::{Address, Limits, Listen},
+    message,
 };
 
 /// Answers by path; `/echo` with the body, `/who` with what is known of the connection.
 struct TestHandler;
 
 impl Handler for TestHandler {
-    async fn call(self: Rc<Self>, request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
-        match request.uri().path() {
-            "/panic" => panic!("as asked"),
-            "/slow" => tokio::time::sleep(Duration::from_millis(400)).await,
-            "/forever" => std::future::pending::<()>().await,
-            "/who" => return Response::new(Body::full(format!("{connection:?}"))),
-            "/ignore" => return Response::new(Body::full("ignored")),
-            "/big" => return Response::new(big()),
-            "/tunnel" => return tunnel(connection.upgraded().unwrap(), connection),
-            "/lie" => return switching(),
-            "/mirror" => return mirror(request.into_body()),
-            "/trailers" => return Response::new(trailing(true)),
-            "/broken" => return Response::new(trailing(false)),
-            "/counted" => return counted().await,
-            "/count" => return Response::new(Body::full(COUNTED.load(SeqCst).to_string())),
-            _ => {}
-        }
-        let target = request.uri().to_string();
-        match request.into_body().collect().await {
-            Ok(body) => Response::new(Body::full([target.as_bytes(), b":", &body.to_bytes()].concat())),
-            Err(_) => {
-                let mut response = Response::new(Body::full("the upstream would be blamed"));
-                *response.status_mut() = StatusCode::BAD_GATEWAY;
-                response
-            }
+    async fn call(self: Rc<Self>, request: message::Request, connection: Rc<Connection>) -> message::Response {
+        answer(request.into_http(), connection).await.into()
+    }
+}
+
+async fn answer(request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
+    match request.uri().path() {
+        "/panic" => panic!("as asked"),
+        "/slow" => tokio::time::sleep(Duration::from_millis(400)).await,
+        "/forever" => std::future::pending::<()>().await,
+        "/who" => return Response::new(Body::full(format!("{connection:?}"))),
+        "/ignore" => return Response::new(Body::full("ignored")),
+        "/big" => return Response::new(big()),
+        "/tunnel" => return tunnel(connection.upgraded().unwrap(), connection),
+        "/lie" => return switching(),
+        "/mirror" => return mirror(request.into_body()),
+        "/trailers" => return Response::new(trailing(true)),
+        "/broken" => return Response::new(trailing(false)),
+        "/counted" => return counted().await,
+        "/count" => return Response::new(Body::full(COUNTED.load(SeqCst).to_string())),
+        _ => {}
+    }
+    let target = request.uri().to_string();
+    match request.into_body().collect().await {
+        Ok(body) => Response::new(Body::full([target.as_bytes(), b":", &body.to_bytes()].concat())),
+        Err(_) => {
+            let mut response = Response::new(Body::full("the upstream would be blamed"));
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            response
         }
     }
 }

@@ -3,17 +3,31 @@
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version, header::CONNECTION, response};
 
-use crate::http1::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, count_fields, field, head_end, next_line};
+use super::sift::sift;
+use crate::{
+    http1::{Asked, BodyFraming, HeadLimits, MessageHead, Violation, count_fields, field, head_end, next_line},
+    message::Lines,
+};
 
 /// Fields of an answer we take; as many as of a request.
 const FIELDS: usize = 100;
 /// Interim answers before the final one: 100, 102 and 103 have their uses, a stream of them does not (threats 3.6).
 const MAX_INTERIM: u8 = 8;
 
+/// How the fields of an answer are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) enum Taking {
+    /// All of them in the map.
+    Map,
+    /// Those that only pass through as lines.
+    Lines,
+}
+
 /// Follows the bytes of an answer until its final head is whole.
 #[derive(Debug)]
 pub(super) struct HeadReader {
     asked: Asked,
+    taking: Taking,
     limits: HeadLimits,
     interim: u8,
     /// Bytes in which no end was found: they need not be searched again.
@@ -24,6 +38,8 @@ pub(super) struct HeadReader {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) parts: response::Parts,
+    /// Fields that are not in the map.
+    pub(super) lines: Lines,
     pub(super) framing: BodyFraming,
     /// The connection may carry another request after this answer (RFC 9112, 9.3).
     pub(super) keeps_alive: bool,
@@ -31,17 +47,17 @@ pub(super) struct Head {
 
 impl HeadReader {
     /// For the answer to a request, HEAD or another; a head of at most `bytes`.
-    pub(super) fn new(is_head: bool, bytes: usize) -> Self {
+    pub(super) fn new(is_head: bool, bytes: usize, taking: Taking) -> Self {
         let asked = if is_head { Asked::Head } else { Asked::Other };
-        Self { asked, limits: HeadLimits { bytes, fields: FIELDS, target: 0 }, interim: 0, searched: 0 }
+        Self { asked, taking, limits: HeadLimits { bytes, fields: FIELDS, target: 0 }, interim: 0, searched: 0 }
     }
 
     /// Takes the final head out of `received` once it is whole; interim answers before it are passed over.
     pub(super) fn read(&mut self, received: &mut BytesMut) -> Result<Option<Head>, Violation> {
         while let Some(length) = self.length(received)? {
-            let (head, framing) = read_head(received.split_to(length).freeze(), self.asked, &self.limits)?;
-            if framing != BodyFraming::Interim {
-                return Ok(Some(Head { keeps_alive: keeps_alive(&head, framing), parts: head, framing }));
+            let head = self.take(received.split_to(length))?;
+            if head.framing != BodyFraming::Interim {
+                return Ok(Some(head));
             }
             self.interim += 1;
             if self.interim > MAX_INTERIM {
@@ -49,6 +65,15 @@ impl HeadReader {
             }
         }
         Ok(None)
+    }
+
+    fn take(&self, mut head: BytesMut) -> Result<Head, Violation> {
+        if self.taking == Taking::Lines
+            && let Some(head) = sift(&mut head, self.asked, &self.limits)?
+        {
+            return Ok(head);
+        }
+        read_head(head.freeze(), self.asked, &self.limits)
     }
 
     /// How long the head at the start is, its empty line included; nothing while it is not whole.
@@ -68,7 +93,7 @@ impl HeadReader {
 }
 
 /// Reads a whole head, line by line, under the strict rules. The values share its buffer.
-fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response::Parts, BodyFraming), Violation> {
+pub(super) fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<Head, Violation> {
     let mut rules = MessageHead::default();
     let mut rest: &[u8] = &head;
     let status_line = next_line(&mut rest)?;
@@ -84,10 +109,16 @@ fn read_head(head: Bytes, asked: Asked, limits: &HeadLimits) -> Result<(response
         rules.judge(name.as_str().as_bytes(), value.as_bytes(), limits)?;
         parts.headers.append(name, value);
     }
-    let code = status_line.get(9..12).ok_or(Violation::StartLine)?;
-    parts.status = StatusCode::from_bytes(code).map_err(|_| Violation::StartLine)?;
-    parts.version = if status_line.starts_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
-    Ok((parts, rules.end(asked)?))
+    (parts.status, parts.version) = status(status_line)?;
+    let framing = rules.end(asked)?;
+    Ok(Head { keeps_alive: keeps_alive(&parts, framing), parts, lines: Lines::default(), framing })
+}
+
+/// What a status line says, which the rules have found to be one.
+pub(super) fn status(line: &[u8]) -> Result<(StatusCode, Version), Violation> {
+    let code = line.get(9..12).ok_or(Violation::StartLine)?;
+    let status = StatusCode::from_bytes(code).map_err(|_| Violation::StartLine)?;
+    Ok((status, if line.starts_with(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 }))
 }
 
 /// RFC 9112, 9.3: unless it says otherwise, in HTTP/1.1. What is read until the end ends the connection by itself. An
@@ -108,7 +139,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &str) -> Result<Option<Head>, Violation> {
-        HeadReader::new(false, 1024).read(&mut BytesMut::from(bytes))
+        HeadReader::new(false, 1024, Taking::Map).read(&mut BytesMut::from(bytes))
     }
 
     fn framing(bytes: &str) -> BodyFraming {
@@ -119,7 +150,7 @@ mod tests {
     fn a_head_is_read_and_what_follows_is_left() {
         let mut received =
             BytesMut::from("HTTP/1.1 404 Not Here\r\nX-One:  a b \r\nset-cookie: a\r\nSet-Cookie: b\r\n\r\nrest");
-        let head = HeadReader::new(false, 1024).read(&mut received).unwrap().unwrap();
+        let head = HeadReader::new(false, 1024, Taking::Map).read(&mut received).unwrap().unwrap();
         assert_eq!((head.parts.status.as_u16(), head.parts.version), (404, Version::HTTP_11));
         assert_eq!(head.parts.headers["x-one"], "a b");
         assert_eq!(head.parts.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
@@ -129,7 +160,7 @@ mod tests {
     #[test]
     fn a_head_may_come_byte_by_byte() {
         let whole = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-        let mut reader = HeadReader::new(false, 1024);
+        let mut reader = HeadReader::new(false, 1024, Taking::Map);
         let mut received = BytesMut::new();
         let mut heads = Vec::new();
         for byte in whole.bytes() {
@@ -149,7 +180,7 @@ mod tests {
         assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"), BodyFraming::Chunked);
         assert_eq!(framing("HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n"), BodyFraming::Empty);
         let mut received = BytesMut::from("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n");
-        let head = HeadReader::new(true, 1024).read(&mut received).unwrap().unwrap();
+        let head = HeadReader::new(true, 1024, Taking::Map).read(&mut received).unwrap().unwrap();
         assert_eq!(head.framing, BodyFraming::Empty);
     }
 

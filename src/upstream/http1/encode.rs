@@ -6,7 +6,7 @@ use http::{
     request,
 };
 
-use crate::{http1::Sending, upstream::lines::Lines};
+use crate::{http1::Sending, message::Lines};
 
 /// Writes the head: request line, fields, framing, empty line. Every part is of a type that cannot hold a line end.
 pub(super) fn head(parts: &request::Parts, lines: [&Lines; 2], sending: Sending, out: &mut BytesMut) {
@@ -43,7 +43,7 @@ mod tests {
         let mut out = BytesMut::new();
         let mut lines = Lines::default();
         lines.put(&http::header::FROM, &http::HeaderValue::from_static("us"));
-        head(&request.body(()).unwrap().into_parts().0, [&lines, Lines::NONE], sending, &mut out);
+        head(&request.body(()).unwrap().into_parts().0, [&lines, Lines::none()], sending, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 

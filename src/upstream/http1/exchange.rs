@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, request, response};
+use http::{request, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
-    answer::{Head, HeadReader},
+    answer::{Head, HeadReader, Taking},
     encode,
     idle::Connection,
     patience::Patience,
@@ -22,14 +22,16 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     http1::{BodyFraming, Decoder, Piece, Sending, Switched, Violation},
-    upstream::{error::UpstreamError, lines::Lines, stream::Stream},
+    message::{Lines, Request},
+    upstream::{error::UpstreamError, stream::Stream},
 };
 
 /// An exchange whose answer's head has come. Dropping it closes the connection, whatever is under way.
 #[derive(Debug)]
 pub(in crate::upstream) struct Exchange {
-    wire: Wire,
-    upload: Option<Upload>,
+    wire: Box<Wire>,
+    /// Boxed: most requests have no body.
+    upload: Option<Box<Upload>>,
     decoder: Decoder,
     keeps_alive: bool,
 }
@@ -47,6 +49,8 @@ struct Upload {
 #[derive(Debug)]
 pub(in crate::upstream) struct Answered {
     pub(in crate::upstream) head: response::Parts,
+    /// Fields that need not be looked at.
+    pub(in crate::upstream) lines: Lines,
     pub(in crate::upstream) rest: Exchange,
     /// It is a 101: what follows is no HTTP.
     pub(in crate::upstream) switches: bool,
@@ -57,7 +61,7 @@ pub(in crate::upstream) struct Answered {
 pub(in crate::upstream) struct Failure {
     pub(in crate::upstream) error: UpstreamError,
     /// The request, where nothing of its body is gone.
-    pub(in crate::upstream) request: Option<Request<Body>>,
+    pub(in crate::upstream) request: Option<Request>,
     /// Not a byte of it was written.
     pub(in crate::upstream) unsent: bool,
     /// The connection failed before a byte of an answer came.
@@ -79,29 +83,32 @@ enum Broken {
 
 /// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer as long as `patience` lasts.
 pub(in crate::upstream) async fn send(
-    connection: Box<Connection>,
-    request: Request<Body>,
+    connection: Connection,
+    request: Request,
     lines: [&Lines; 2],
     patience: Patience<'_>,
+    taking: Taking,
 ) -> Result<Answered, Failure> {
-    let (parts, body) = request.into_parts();
+    let Request { head: asked, body } = request;
     let sending = Sending::of(&body);
-    let mut reader = HeadReader::new(parts.method == http::Method::HEAD, connection.buffer_bytes);
-    let mut wire = Wire::new(connection);
-    encode::head(&parts, lines, sending, wire.lines());
-    let upload = (sending != Sending::Nothing).then_some(Upload { body, sending, untouched: true });
+    let mut wire = connection.into_wire();
+    let mut reader = HeadReader::new(asked.method == http::Method::HEAD, wire.buffer_bytes, taking);
+    wire.begin();
+    encode::head(&asked, lines, sending, wire.lines());
+    let upload = (sending != Sending::Nothing).then(|| Box::new(Upload { body, sending, untouched: true }));
     let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
     let head = poll_fn(|cx| match exchange.poll_head(cx, &mut reader) {
-        Poll::Pending => patience.poll(exchange.wire.waiting(), cx).map(|limit| Err(Broken::Slow(limit))),
+        Poll::Pending => patience.poll(&mut exchange.wire.waiting, cx).map(|limit| Err(Broken::Slow(limit))),
         head => head,
     });
     match head.await {
         Ok(head) => {
             exchange.decoder = Decoder::new(head.framing);
             exchange.keeps_alive &= head.keeps_alive;
-            Ok(Answered { head: head.parts, switches: head.framing == BodyFraming::Upgrade, rest: exchange })
+            let switches = head.framing == BodyFraming::Upgrade;
+            Ok(Answered { head: head.parts, lines: head.lines, switches, rest: exchange })
         }
-        Err(broken) => Err(exchange.fail(broken, parts)),
+        Err(broken) => Err(exchange.fail(broken, asked)),
     }
 }
 
@@ -166,16 +173,15 @@ impl Exchange {
     }
 
     /// Sorts a failure before the head.
-    fn fail(self, broken: Broken, parts: request::Parts) -> Failure {
+    fn fail(mut self, broken: Broken, head: Box<request::Parts>) -> Failure {
         let (unsent, untouched) = (!self.wire.wrote, !self.wire.read);
         let untouched = untouched && matches!(broken, Broken::Io(_));
         let body = match self.upload {
-            Some(Upload { body, untouched: true, .. }) => Some(body),
-            Some(_) => None,
-            None => self.wire.into_body(),
+            Some(upload) => upload.untouched.then_some(upload.body),
+            None => self.wire.take_body(),
         };
         Failure {
-            request: body.map(|body| Request::from_parts(parts, body)),
+            request: body.map(|body| Request { head, body }),
             error: broken.into_upstream_error(),
             unsent,
             untouched,
@@ -184,9 +190,13 @@ impl Exchange {
 
     /// The connection, ready for another request; nothing when it cannot carry one (threats 3.4, 3.6): the answer or the
     /// request has not ended, the app closes, or bytes follow the answer.
-    pub(in crate::upstream) fn into_connection(self) -> Option<Box<Connection>> {
+    pub(in crate::upstream) fn into_connection(mut self) -> Option<Connection> {
         let ended = self.decoder.has_ended() && self.upload.is_none() && self.keeps_alive;
-        if ended { self.wire.into_connection() } else { None }
+        if !ended || !self.wire.is_clean() {
+            return None;
+        }
+        self.wire.rest();
+        Some(Connection::resting(self.wire))
     }
 
     /// The bare stream after a 101, with what was received behind its head.

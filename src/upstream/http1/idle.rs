@@ -7,52 +7,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
 
-use crate::{upstream::stream::Stream, wait::Wait};
+use super::wire::Wire;
+use crate::upstream::stream::Stream;
 
 /// A connection on which nothing is under way. Dropping it closes it.
 #[derive(Debug)]
 pub(in crate::upstream) struct Connection {
-    pub(super) stream: Stream,
-    /// Most bytes to read ahead.
-    pub(super) buffer_bytes: usize,
-    /// It carried a request before.
-    pub(super) served: bool,
-    /// Room to write heads in, kept from request to request.
-    pub(super) outgoing: BytesMut,
-    /// The timer of whoever waits for an answer, kept from request to request.
-    pub(super) waiting: Wait,
-    idle_since: Instant,
+    wire: Box<Wire>,
+    since: Instant,
 }
 
 impl Connection {
     /// Speaks HTTP/1.1 over `stream`, reading at most `buffer_bytes` ahead.
     pub(in crate::upstream) fn new(stream: Stream, buffer_bytes: usize) -> Self {
-        Self {
-            stream,
-            buffer_bytes,
-            served: false,
-            outgoing: BytesMut::new(),
-            waiting: Wait::default(),
-            idle_since: Instant::now(),
-        }
+        Self::resting(Box::new(Wire::new(stream, buffer_bytes)))
     }
 
-    /// Notes that it lies idle from now on.
-    pub(in crate::upstream) fn rest(&mut self) {
-        self.idle_since = Instant::now();
+    /// It lies idle from now on.
+    pub(super) fn resting(wire: Box<Wire>) -> Self {
+        Self { wire, since: Instant::now() }
+    }
+
+    /// For the next exchange.
+    pub(super) fn into_wire(self) -> Box<Wire> {
+        self.wire
     }
 
     /// True when it carried a request before: it may have been closed by the peer meanwhile.
     pub(in crate::upstream) fn is_reused(&self) -> bool {
-        self.served
+        self.wire.served
     }
 
     /// True when it has lain idle for longer than `keep_alive`.
     pub(in crate::upstream) fn is_stale(&self, keep_alive: Duration) -> bool {
-        self.idle_since.elapsed() > keep_alive
+        self.since.elapsed() > keep_alive
     }
 
     /// True while the peer neither closed it nor sent anything: nobody asked, so whatever comes is no answer (threats
@@ -62,7 +52,7 @@ impl Connection {
     /// as "quiet".
     pub(in crate::upstream) fn is_quiet(&mut self) -> bool {
         let mut nothing = [0; 1];
-        let reading = pin!(tokio::task::unconstrained(self.stream.read(&mut nothing)));
+        let reading = pin!(tokio::task::unconstrained(self.wire.stream.read(&mut nothing)));
         matches!(reading.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
     }
 }

@@ -19,10 +19,12 @@ mod encode;
 mod exchange;
 mod idle;
 mod patience;
+mod sift;
 mod wire;
 
 pub(super) use self::{
-    exchange::{Exchange, Failure, send},
+    answer::Taking,
+    exchange::{Answered, Exchange, Failure, send},
     idle::Connection,
     patience::Patience,
 };

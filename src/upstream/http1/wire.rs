@@ -1,4 +1,4 @@
-//! The bytes of one exchange: what is to be written, what was read.
+//! The bytes of a connection: what is to be written, what was read.
 
 use std::{
     io,
@@ -7,7 +7,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::idle::Connection;
 use crate::{
     body::Body,
     http1::{Inflow, Outflow, Sending, Switched},
@@ -15,10 +14,17 @@ use crate::{
     wait::Wait,
 };
 
-/// A connection with an exchange under way.
+/// A connection, for as long as it lasts. It is made once and handed on by pointer, from exchange to rest to exchange.
 #[derive(Debug)]
 pub(super) struct Wire {
-    connection: Box<Connection>,
+    pub(super) stream: Stream,
+    /// Most bytes to read ahead.
+    pub(super) buffer_bytes: usize,
+    /// It carried a request before.
+    pub(super) served: bool,
+    /// The timer of whoever waits for an answer, kept from request to request.
+    pub(super) waiting: Wait,
+    /// Its room to write heads in is kept from request to request.
     outflow: Outflow,
     /// Read and not yet taken.
     pub(super) inflow: Inflow,
@@ -33,12 +39,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(mut connection: Box<Connection>) -> Self {
-        connection.served = true;
-        let outflow = Outflow::with_room(std::mem::take(&mut connection.outgoing));
+    pub(super) fn new(stream: Stream, buffer_bytes: usize) -> Self {
         Self {
-            connection,
-            outflow,
+            stream,
+            buffer_bytes,
+            served: false,
+            waiting: Wait::default(),
+            outflow: Outflow::default(),
             inflow: Inflow::default(),
             has_body: false,
             wrote: false,
@@ -47,9 +54,10 @@ impl Wire {
         }
     }
 
-    /// The timer of whoever waits for the answer.
-    pub(super) fn waiting(&mut self) -> &mut Wait {
-        &mut self.connection.waiting
+    /// A request begins.
+    pub(super) fn begin(&mut self) {
+        self.served = true;
+        (self.has_body, self.wrote, self.read) = (false, false, false);
     }
 
     /// Where heads are written.
@@ -91,7 +99,7 @@ impl Wire {
     /// Writes all that waits; ready when it is written, or can never be.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.outflow.is_empty() && self.failed.is_none() {
-            match ready!(self.outflow.poll_send_some(&mut self.connection.stream, cx)) {
+            match ready!(self.outflow.poll_send_some(&mut self.stream, cx)) {
                 Ok(_) => self.wrote = true,
                 Err(error) => self.failed = Some(error),
             }
@@ -101,41 +109,42 @@ impl Wire {
 
     /// Sees to it that what was written leaves, as far as it goes now.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(Err(error)) = self.outflow.poll_flush(&mut self.connection.stream, cx) {
+        if let Poll::Ready(Err(error)) = self.outflow.poll_flush(&mut self.stream, cx) {
             self.failed = Some(error);
         }
     }
 
     /// Reads a head, or whatever comes with it; 0 is the end.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let count = ready!(self.inflow.poll_receive(&mut self.connection.stream, cx))?;
+        let count = ready!(self.inflow.poll_receive(&mut self.stream, cx))?;
         self.read |= count > 0;
         Poll::Ready(Ok(count))
     }
 
     /// Reads more of a body of which `left` bytes are to come, where that is known.
     pub(super) fn poll_receive_body(&mut self, cx: &mut Context<'_>, left: Option<u64>) -> Poll<io::Result<usize>> {
-        let most = self.connection.buffer_bytes;
-        self.inflow.poll_receive_body(&mut self.connection.stream, cx, left, most)
+        self.inflow.poll_receive_body(&mut self.stream, cx, left, self.buffer_bytes)
     }
 
     /// The request's body, all of which was taken: empty if it had none, nothing if some of it may have gone out.
-    pub(super) fn into_body(self) -> Option<Body> {
-        (!self.has_body || !self.wrote).then(|| Body::full(self.outflow.into_data()))
+    pub(super) fn take_body(&mut self) -> Option<Body> {
+        (!self.has_body || !self.wrote).then(|| Body::full(self.outflow.take_data()))
     }
 
-    /// The connection, when nothing is left over on either side.
-    pub(super) fn into_connection(mut self) -> Option<Box<Connection>> {
-        let clean = self.inflow.received.is_empty() && !self.is_sending() && self.failed.is_none();
-        if !clean || !self.connection.is_quiet() {
-            return None;
-        }
-        self.connection.outgoing = self.outflow.take_room();
-        Some(self.connection)
+    /// True when nothing is left over on either side, so that another request may follow. Whether the app has sent more
+    /// since, or closed, is asked when one does.
+    pub(super) fn is_clean(&self) -> bool {
+        self.inflow.received.is_empty() && !self.is_sending() && self.failed.is_none()
+    }
+
+    /// It lies idle: what was read into is given back, the room for heads is kept.
+    pub(super) fn rest(&mut self) {
+        self.inflow = Inflow::default();
+        self.outflow.clear();
     }
 
     /// The bare stream, and what was read of what follows.
     pub(super) fn into_switched(self) -> Switched<Stream> {
-        Switched::new(self.connection.stream, self.inflow.received.freeze())
+        Switched::new(self.stream, self.inflow.received.freeze())
     }
 }

@@ -5,10 +5,11 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
-use super::{Pool, ResponseBody, SendOptions, Upstream, UpstreamError, send};
+use super::{Pool, ResponseBody, SendOptions, Upstream, UpstreamError};
 use crate::{
     body::{Body, BodyError},
     config::upstream::{self as config, HostHeader},
+    message,
 };
 
 mod health;
@@ -35,7 +36,17 @@ async fn ask(
     upstream: &Arc<Upstream>,
     method: Method,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
-    send(pool, upstream, request(method), &SendOptions::default()).await
+    send(pool, upstream, request(method), &SendOptions { takes_lines: true, ..SendOptions::default() }).await
+}
+
+/// As [`super::send`], in the types that tests build and read.
+async fn send(
+    pool: &Rc<Pool>,
+    upstream: &Arc<Upstream>,
+    request: Request<Body>,
+    options: &SendOptions<'_>,
+) -> Result<Response<ResponseBody>, UpstreamError> {
+    super::send(pool, upstream, request.into(), options).await.map(message::Response::into_http)
 }
 
 /// Asks and reads the whole body.

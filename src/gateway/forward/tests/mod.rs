@@ -14,10 +14,11 @@ use super::{ForwardError, ForwardSettings, Forwarder, Passage, hygiene::strip_ho
 use crate::{
     body::Body,
     config::upstream as config,
+    message::{self, Lines},
     policy::Permit,
     server::{self, Connection, Handler},
     upstream::{
-        Lines, Pool, Upstream,
+        Pool, Upstream,
         tests::{
             raw::{RawApp, Step, local, say},
             upstream,
@@ -70,14 +71,15 @@ impl Gate {
 }
 
 impl Handler for Gate {
-    async fn call(self: Rc<Self>, mut request: Request<Body>, connection: Rc<Connection>) -> Response<Body> {
-        let hop = strip_hop_by_hop(request.headers_mut());
+    async fn call(self: Rc<Self>, mut request: message::Request, connection: Rc<Connection>) -> message::Response {
+        let hop = strip_hop_by_hop(&mut request.head.headers);
         let Served { forwarder, upstream, settings } = &*self.served;
         let passage = Passage {
             upstream,
             settings,
             hop,
-            lines: [Lines::NONE; 2],
+            lines: [Lines::none(); 2],
+            takes_lines: true,
             affinity: None,
             cancel: &self.cancel,
             keep: super::Keep { stream: None, connection: Some(connection) },
@@ -88,7 +90,7 @@ impl Handler for Gate {
                 ForwardError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::BAD_GATEWAY,
             };
-            Response::builder().status(status).header("x-reason", error.reason()).body(Body::Empty).unwrap()
+            Response::builder().status(status).header("x-reason", error.reason()).body(Body::Empty).unwrap().into()
         })
     }
 }
