@@ -13,7 +13,7 @@ use aws_lc_rs::{
     digest, hkdf, hmac, rand,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
 /// Text that must not be seen.
@@ -52,6 +52,12 @@ impl PartialEq for Secret {
 /// Compares bytes in constant time; different lengths are unequal at once.
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
+}
+
+/// The same for 256 bits, a word at a time: it is asked for every request.
+pub fn are_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    let words = a.as_chunks().0.iter().zip(b.as_chunks().0);
+    words.fold(Choice::from(1), |same, (a, b)| same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b))).into()
 }
 
 /// `N` bytes of the operating system's randomness.
@@ -262,6 +268,16 @@ mod tests {
 
     const ONE: [u8; 32] = [1; 32];
     const TWO: [u8; 32] = [2; 32];
+
+    #[test]
+    fn every_one_of_256_bits_makes_a_difference() {
+        assert!(are_same(&ONE, &ONE));
+        for bit in 0..256 {
+            let mut other = ONE;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!are_same(&ONE, &other), "bit {bit}");
+        }
+    }
 
     #[test]
     fn what_is_sealed_opens_only_for_the_same_purpose_salt_and_context() {

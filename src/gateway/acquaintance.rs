@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::{
     peer::{Caller, Peer},
-    target::{Host, Target},
+    target::{Host, LastHost, Target},
 };
 use crate::message::Lines;
 
@@ -15,6 +15,7 @@ use crate::message::Lines;
 pub(super) struct Acquaintance {
     generation: u64,
     caller: Caller,
+    last_host: LastHost,
     /// The lines of the last host asked for: nearly always the only one.
     told: RefCell<Option<(HeaderValue, Rc<Lines>)>>,
 }
@@ -22,7 +23,7 @@ pub(super) struct Acquaintance {
 impl Acquaintance {
     /// Of `caller`, under a generation of configuration, for it says whom we believe.
     pub(super) fn new(generation: u64, caller: Caller) -> Self {
-        Self { generation, caller, told: RefCell::default() }
+        Self { generation, caller, last_host: LastHost::default(), told: RefCell::default() }
     }
 
     /// The generation it was made under.
@@ -33,6 +34,11 @@ impl Acquaintance {
     /// Who is at the other end.
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// The host it asked for last.
+    pub(super) fn last_host(&self) -> &LastHost {
+        &self.last_host
     }
 
     /// What the app is told of where the request comes from. Kept, unless a proxy may tell anew with every request.

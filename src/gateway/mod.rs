@@ -27,7 +27,7 @@ use crate::{
     server::{Connection, Protocol},
     session::{
         SessionId, Sessions, StoreError,
-        cookie::Cookies,
+        cookie::{Cookies, Parted},
         live::Live,
         near::{Held, Known},
         streams::{OpenStream, Streams},
@@ -44,6 +44,7 @@ pub mod forward;
 pub mod forward_auth;
 pub mod intercept;
 pub mod peer;
+mod presence;
 mod rescue;
 pub mod route;
 pub mod target;
@@ -57,6 +58,7 @@ use forward::{ForwardError, ForwardSettings, Keep, Passage, hygiene};
 use forward_auth::{ForwardAuth, Untold};
 use intercept::Answer;
 use peer::{Caller, Peer, Scheme, TrustedProxies};
+use presence::{Field, Presence};
 use route::{NoRoute, Route, RouteTable};
 use target::{BadTarget, Host, KnownHosts, Line, Target};
 
@@ -187,7 +189,7 @@ impl Gate {
         let wanted = parts.uri.path().starts_with(&*self.prefix).then(|| parts.headers.remove(&WANTED)).flatten();
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
         self.plan.strip(&mut parts.headers);
-        let target = match Target::parse(Line::from(&*parts), &peer, &self.known) {
+        let target = match Target::parse_after(acquaintance.last_host(), Line::from(&*parts), &peer, &self.known) {
             Ok(target) => target,
             Err(error) => return Err((Turned::Target(error), parts)),
         };
@@ -206,16 +208,33 @@ impl Gate {
             Err(error) => return Err((Turned::Route(error), parts)),
         };
         seen.route = Some(route.number - 1);
-        let person = match self.authenticate(worker, route.policy.looks_at_people(), &parts).await {
+        let mut cookies = self.cookies.part(&parts.headers);
+        let id = cookies.take_session().filter(|_| route.policy.looks_at_people());
+        let person = match self.authenticate(worker, id).await {
             Ok(person) => person,
             Err(error) => return Err((Turned::Store(error), parts)),
         };
         seen.live = person.as_ref().map(|person| person.live.clone());
-        let permit = match self.authorise(route, person.as_ref(), &parts, peer.scheme, target) {
+        let present = Presence::of(&parts.headers);
+        let permit = match self.authorise(route, person.as_ref(), &parts, present, peer.scheme, target) {
             Ok(permit) => permit,
             Err(turned) => return Box::pin(self.turn_away(worker, turned, parts, peer, target)).await,
         };
-        self.forward(worker, route, permit, person, parts, body, peer, target, connection, &acquaintance).await
+        self.forward(
+            worker,
+            route,
+            permit,
+            person,
+            parts,
+            present,
+            cookies,
+            body,
+            peer,
+            target,
+            connection,
+            &acquaintance,
+        )
+        .await
     }
 
     /// What is known of whoever is at the other end of the connection; found out once.
@@ -293,13 +312,9 @@ impl Gate {
     async fn authenticate(
         self: &Arc<Self>,
         worker: &Worker,
-        looks_at_people: bool,
-        parts: &Parts,
+        id: Option<SessionId>,
     ) -> Result<Option<Person>, StoreError> {
-        if !looks_at_people {
-            return Ok(None);
-        }
-        let Some(id) = self.cookies.session_id(&parts.headers) else { return Ok(None) };
+        let Some(id) = id else { return Ok(None) };
         let now = self.clock.now();
         let live = match self.sessions.near(&worker.near, &id, now) {
             Some(Known::Session(live)) => {
@@ -341,6 +356,7 @@ impl Gate {
         route: &Route,
         person: Option<&Person>,
         parts: &Parts,
+        present: Presence,
         scheme: Scheme,
         target: &Target,
     ) -> Result<Permit, Turned> {
@@ -355,8 +371,7 @@ impl Gate {
             })?;
         // Browsers send cookies along with any page's WebSocket: its origin is all there is to go by (threats 3.5).
         // A proxy that asks about one keeps Upgrade to itself, and hands on the rest of the handshake.
-        let websocket =
-            parts.headers.contains_key(header::UPGRADE) || parts.headers.contains_key(header::SEC_WEBSOCKET_KEY);
+        let websocket = present.has(Field::Upgrade) || present.has(Field::SecWebsocketKey);
         if permit.is_personal() && websocket {
             let own = format!(
                 "{}://{}",
@@ -400,6 +415,8 @@ impl Gate {
         permit: Permit,
         person: Option<Person>,
         mut parts: Box<Parts>,
+        present: Presence,
+        cookies: Parted,
         body: Body,
         peer: &Peer,
         target: &Target,
@@ -410,8 +427,8 @@ impl Gate {
             return Err((Turned::Route(NoRoute::NotFound), parts));
         };
         // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
-        let hop = hygiene::strip_hop_by_hop(&mut parts.headers);
-        self.cookies.remove(&mut parts.headers);
+        let hop = hygiene::strip_of(&mut parts.headers, present);
+        cookies.leave(&mut parts.headers);
         if let Some(host) = target.host() {
             parts.headers.insert(header::HOST, host.authority().clone());
         }
@@ -422,7 +439,7 @@ impl Gate {
         };
         let from = acquaintance.lines(peer, target);
         parts.uri = route.upstream_target(target).into();
-        let stream = person.as_ref().and_then(|person| self.stream(person, &parts, hop.wants_websocket()));
+        let stream = person.as_ref().and_then(|person| self.stream(person, &parts, present, hop.wants_websocket()));
         let passage = Passage {
             upstream: &leading.upstream,
             settings: &leading.settings,
@@ -434,7 +451,7 @@ impl Gate {
             keep: Keep { stream: stream.clone(), connection: hop.wants_websocket().then(|| connection.clone()) },
         };
         // Kept for the error page: which language, page or JSON. A request's own future is not the place for more.
-        let asked_by = rescue::Asker::of(&parts, route.intercept);
+        let asked_by = rescue::Asker::of(&parts, present, route.intercept);
         match worker.forwarder.forward(permit, Request { head: parts, body }, passage).await {
             Ok(mut response) => {
                 // No app can sign people in or out here (threats 1.6).
@@ -446,12 +463,12 @@ impl Gate {
     }
 
     /// Books what outlives its request, so that it ends with the session.
-    fn stream(&self, person: &Person, parts: &Parts, websocket: bool) -> Option<Arc<OpenStream>> {
+    fn stream(&self, person: &Person, parts: &Parts, present: Presence, websocket: bool) -> Option<Arc<OpenStream>> {
         let events = || {
             let accept = parts.headers.get(header::ACCEPT);
             accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
         };
-        (websocket || events()).then(|| Arc::new(self.streams.open(*person.live.key())))
+        (websocket || (present.has(Field::Accept) && events())).then(|| Arc::new(self.streams.open(*person.live.key())))
     }
 }
 

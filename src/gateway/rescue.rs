@@ -13,6 +13,7 @@ use super::{
     Gate, Seen, Turned,
     forward::ForwardError,
     intercept::{self, Answer, Kind},
+    presence::{Field, Presence},
     route::NoRoute,
 };
 use crate::{
@@ -32,20 +33,21 @@ pub(super) struct Asker {
 }
 
 /// The fields that tell a page load from a call, and the language.
-static TELLING: [HeaderName; 5] = [
-    header::ACCEPT,
-    header::ACCEPT_LANGUAGE,
-    HeaderName::from_static("sec-fetch-mode"),
-    HeaderName::from_static("sec-fetch-dest"),
-    HeaderName::from_static("x-requested-with"),
+static TELLING: [(Field, HeaderName); 5] = [
+    (Field::Accept, header::ACCEPT),
+    (Field::AcceptLanguage, header::ACCEPT_LANGUAGE),
+    (Field::SecFetchMode, HeaderName::from_static("sec-fetch-mode")),
+    (Field::SecFetchDest, HeaderName::from_static("sec-fetch-dest")),
+    (Field::XRequestedWith, HeaderName::from_static("x-requested-with")),
 ];
 
 impl Asker {
-    pub(super) fn of(parts: &Parts, forced: Intercept) -> Self {
+    pub(super) fn of(parts: &Parts, present: Presence, forced: Intercept) -> Self {
+        let value = |field: Field, name: &HeaderName| present.has(field).then(|| parts.headers.get(name).cloned())?;
         Self {
             method: parts.method.clone(),
-            headers: TELLING.each_ref().map(|name| parts.headers.get(name).cloned()),
-            websocket: parts.headers.contains_key(header::UPGRADE),
+            headers: TELLING.each_ref().map(|(field, name)| value(*field, name)),
+            websocket: present.has(Field::Upgrade),
             forced,
         }
     }
@@ -54,7 +56,7 @@ impl Asker {
     pub(super) fn into_parts(self) -> Box<Parts> {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.method;
-        for (name, value) in TELLING.iter().zip(self.headers) {
+        for ((_, name), value) in TELLING.iter().zip(self.headers) {
             if let Some(value) = value {
                 parts.headers.insert(name, value);
             }

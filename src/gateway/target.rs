@@ -2,14 +2,15 @@
 //!
 //! Policy, routing, logs and the upstream request all use this one value; nobody looks at the raw request line again
 //! (threat model, 2.1). Its path is canonical as `config::path` defines it, its query is as it came, its host is in
-//! normal form. On the common way nothing is copied: path, query and host share the buffer the request came in.
+//! normal form. On the common way nothing is copied: path and query share the buffer the request came in, and the host is
+//! that of the request before ([`LastHost`]).
 //!
 //! Taken are origin-form, absolute-form for configured hosts (in HTTP/2 every request has that shape), and `*` for
 //! OPTIONS; CONNECT and authority-form are refused (RFC 9112, 3.2). A raw fragment cannot be seen here because
 //! `http::Uri` drops it: for HTTP/1 the rules of `http1` refuse it before; in HTTP/2 nobody, upstream
 //! included, ever sees it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 
@@ -62,32 +63,10 @@ impl Host {
     /// # Errors
     /// [`BadHost`] when it is neither.
     pub fn parse(text: &str) -> Result<Self, BadHost> {
-        Self::read(text, || HeaderValue::from_str(text).map_err(|_| BadHost))
-    }
-
-    /// As [`parse`](Self::parse), sharing the field's buffer when it is in normal form already.
-    fn of_field(value: &HeaderValue) -> Result<Self, BadHost> {
-        Self::read(value.to_str().map_err(|_| BadHost)?, || Ok(value.clone()))
-    }
-
-    /// `as_it_is` gives the text as a value, for when it is in normal form already.
-    fn read(text: &str, as_it_is: impl FnOnce() -> Result<HeaderValue, BadHost>) -> Result<Self, BadHost> {
         let (name, port) = host::normalise(text)?;
-        let rest = text.get(name.len()..).unwrap_or_default();
-        let is_normal = match port {
-            None => rest.is_empty(),
-            Some(_) => rest.strip_prefix(':').is_some_and(|digits| !digits.starts_with('0')),
-        };
-        match name {
-            Cow::Borrowed(name) if is_normal => Ok(Self { authority: as_it_is()?, name_len: name.len(), port }),
-            name => Self::assemble(&name, port),
-        }
-    }
-
-    fn assemble(name: &str, port: Option<u16>) -> Result<Self, BadHost> {
         let text = match port {
             Some(port) => format!("{name}:{port}"),
-            None => name.to_owned(),
+            None => name.to_string(),
         };
         Ok(Self { authority: HeaderValue::try_from(text).map_err(|_| BadHost)?, name_len: name.len(), port })
     }
@@ -115,6 +94,24 @@ impl Host {
     fn is_same(&self, other: &Self, scheme: Scheme) -> bool {
         let port = |host: &Self| host.port.unwrap_or(scheme.default_port());
         self.name() == other.name() && port(self) == port(other)
+    }
+}
+
+/// The host asked for last on a connection, as it was spelled and as it was read: nearly always the next one's too.
+#[derive(Debug, Default)]
+pub struct LastHost(RefCell<Option<(Box<str>, Host)>>);
+
+impl LastHost {
+    fn read(&self, text: &str) -> Result<Host, BadHost> {
+        let mut last = self.0.borrow_mut();
+        match &*last {
+            Some((spelled, host)) if **spelled == *text => Ok(host.clone()),
+            _ => {
+                let host = Host::parse(text)?;
+                *last = Some((text.into(), host.clone()));
+                Ok(host)
+            }
+        }
     }
 }
 
@@ -193,13 +190,26 @@ impl Target {
     /// # Errors
     /// [`BadTarget`]: answer 400.
     pub fn parse(line: Line<'_>, peer: &Peer, known: &KnownHosts) -> Result<Self, BadTarget> {
+        Self::parse_after(&LastHost::default(), line, peer, known)
+    }
+
+    /// The same for a request on a connection that had others.
+    ///
+    /// # Errors
+    /// [`BadTarget`]: answer 400.
+    pub fn parse_after(
+        last_host: &LastHost,
+        line: Line<'_>,
+        peer: &Peer,
+        known: &KnownHosts,
+    ) -> Result<Self, BadTarget> {
         if line.method == Method::CONNECT {
             return Err(BadTarget::Form);
         }
-        let field = host_field(line.headers, line.version)?;
+        let field = host_field(line.headers, line.version, last_host)?;
         let own = match line.uri.authority() {
             None => field,
-            Some(authority) => Some(authority_host(authority.as_str(), field, line, peer, known)?),
+            Some(authority) => Some(authority_host(last_host.read(authority.as_str()), field, line, peer, known)?),
         };
         let Some(path_and_query) = line.uri.path_and_query() else { return Err(BadTarget::Form) };
         let (path_and_query, marks) = canonical(line.method, path_and_query)?;
@@ -256,19 +266,19 @@ impl Target {
 }
 
 /// The Host field: exactly one, which only HTTP/1.0 and HTTP/2 may leave out (RFC 9112, 3.2; RFC 9113, 8.3.1).
-fn host_field(headers: &HeaderMap, version: Version) -> Result<Option<Host>, BadTarget> {
+fn host_field(headers: &HeaderMap, version: Version, last_host: &LastHost) -> Result<Option<Host>, BadTarget> {
     let mut values = headers.get_all(header::HOST).iter();
     let first = values.next();
     if values.next().is_some() || (first.is_none() && version == Version::HTTP_11) {
         return Err(BadTarget::Host);
     }
-    Ok(first.map(Host::of_field).transpose()?)
+    first.map(|field| Ok(last_host.read(field.to_str().map_err(|_| BadTarget::Host)?)?)).transpose()
 }
 
 /// The host of an absolute-form target. The RFC lets it silently win over Host (RFC 9112, 3.2.2); two hosts in one
 /// request have no honest use, so a mismatch is refused.
 fn authority_host(
-    authority: &str,
+    authority: Result<Host, BadHost>,
     field: Option<Host>,
     line: Line<'_>,
     peer: &Peer,
@@ -279,7 +289,7 @@ fn authority_host(
         Some("https") => Scheme::Https,
         _ => return Err(BadTarget::Form),
     };
-    let own = Host::parse(authority).map_err(|_| BadTarget::ForeignAuthority)?;
+    let own = authority.map_err(|_| BadTarget::ForeignAuthority)?;
     // In HTTP/2 this is the shape of every request, and its host is judged by the routes like any Host field.
     if line.version < Version::HTTP_2 && !(known.knows(&own, scheme) && is_own_scheme(scheme, peer)) {
         return Err(BadTarget::ForeignAuthority);
@@ -443,7 +453,8 @@ mod tests {
     }
 
     #[test]
-    fn a_host_in_normal_form_is_not_copied_and_another_is_normalised() {
+    fn a_host_is_normalised_and_one_that_is_spelled_like_the_last_is_the_same() {
+        let last = LastHost::default();
         for (field, name, authority) in [
             ("app.example.com", "app.example.com", "app.example.com"),
             ("app.example.com:8443", "app.example.com", "app.example.com:8443"),
@@ -452,9 +463,13 @@ mod tests {
             ("app.example.com.", "app.example.com", "app.example.com"),
             ("[0::1]:80", "[::1]", "[::1]:80"),
         ] {
-            let host = Host::of_field(&HeaderValue::from_static(field)).unwrap();
-            assert_eq!((host.name(), host.authority().to_str().unwrap()), (name, authority), "{field}");
+            for _ in 0..2 {
+                let host = last.read(field).unwrap();
+                assert_eq!((host.name(), host.authority().to_str().unwrap()), (name, authority), "{field}");
+            }
         }
+        assert!(last.read("a/b").is_err() && last.read("a/b").is_err());
+        assert_eq!(last.read("app.example.com").unwrap().name(), "app.example.com");
     }
 
     #[test]

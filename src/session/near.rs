@@ -13,15 +13,13 @@
 
 use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc, time::Duration};
 
-use subtle::ConstantTimeEq as _;
-
 use super::{
     SessionId,
     cache::{SessionCache, Stamp},
     live::Live,
     resting::Resting,
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, secret};
 
 /// Places in the window: sessions in use on one worker within moments. A power of two.
 const PLACES: usize = 4096;
@@ -92,7 +90,7 @@ impl Near {
     pub(super) fn get(&self, id: &SessionId, cache: &SessionCache<Resting>, now: Timestamp) -> Option<Known> {
         let places = self.places.borrow();
         let place = places.get(index(id))?.as_ref()?;
-        if !bool::from(place.id.bytes().ct_eq(id.bytes())) {
+        if !secret::are_same(place.id.bytes(), id.bytes()) {
             return None;
         }
         match &place.kept {

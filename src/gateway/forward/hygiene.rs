@@ -6,14 +6,17 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, TE, UPGRADE},
 };
+
+use crate::gateway::presence::{Field, Presence};
 
 /// What the hop-by-hop fields of a request asked for, kept after they are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
     wants_websocket: bool,
     takes_trailers: bool,
+    came_with: Presence,
 }
 
 impl Hop {
@@ -22,98 +25,51 @@ impl Hop {
         self.wants_websocket
     }
 
+    /// True when the request came with this field.
+    pub(super) fn had(self, field: Field) -> bool {
+        self.came_with.has(field)
+    }
+
     /// True when the client takes trailers (`TE: trailers`).
     pub fn takes_trailers(self) -> bool {
         self.takes_trailers
     }
 }
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// The fixed set, `Connection` itself included, and `Expect`. `HTTP2-Settings` goes so that an h2c upgrade cannot be smuggled on.
-static HOP_BY_HOP: [HeaderName; 11] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HTTP2_SETTINGS,
-    EXPECT,
-];
-
 /// Takes every hop-by-hop field out of a request's inbound fields, first those `Connection` names.
 ///
 /// `Expect` goes too: the gateway answers 100-continue by itself as soon as it starts to read the body, which is when the
 /// app takes it, so the app has nothing left to answer.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Hop {
-    let present = Present::of(headers);
-    if present.is_empty() {
-        return Hop { wants_websocket: false, takes_trailers: false };
-    }
+    strip_of(headers, Presence::of(headers))
+}
+
+/// The same, where it was seen which fields there are.
+pub(in crate::gateway) fn strip_of(headers: &mut HeaderMap, came_with: Presence) -> Hop {
     let hop = Hop {
-        wants_websocket: has_token(headers, &CONNECTION, "upgrade") && is_only(headers, &UPGRADE, "websocket"),
-        takes_trailers: has_token(headers, &TE, "trailers"),
+        wants_websocket: came_with.has(Field::Upgrade)
+            && has_token(headers, &CONNECTION, "upgrade")
+            && is_only(headers, &UPGRADE, "websocket"),
+        takes_trailers: came_with.has(Field::Te) && has_token(headers, &TE, "trailers"),
+        came_with,
     };
-    strip(headers, present);
+    strip(headers, came_with);
     hop
 }
 
 /// Takes every hop-by-hop field out of a response.
 pub fn clean_response(headers: &mut HeaderMap) {
-    strip(headers, Present::of(headers));
+    strip(headers, Presence::of(headers));
 }
 
-/// Which of [`HOP_BY_HOP`] there are, as bits: found in one pass over the names, since asking for each of them would cost
-/// more than all else here.
-#[derive(Clone, Copy)]
-struct Present(u16);
-
-impl Present {
-    fn of(headers: &HeaderMap) -> Self {
-        Self(headers.keys().filter_map(|name| place(name.as_str())).fold(0, |bits, place| bits | 1 << place))
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    fn names(self) -> impl Iterator<Item = &'static HeaderName> {
-        HOP_BY_HOP.iter().enumerate().filter(move |(place, _)| self.0 & 1 << place != 0).map(|(_, name)| name)
-    }
-}
-
-/// The place of a name in [`HOP_BY_HOP`]; told by its length first, which settles nearly all.
-fn place(name: &str) -> Option<u8> {
-    Some(match name {
-        "connection" => 0,
-        "keep-alive" => 1,
-        "proxy-connection" => 2,
-        "proxy-authenticate" => 3,
-        "proxy-authorization" => 4,
-        "te" => 5,
-        "trailer" => 6,
-        "transfer-encoding" => 7,
-        "upgrade" => 8,
-        "http2-settings" => 9,
-        "expect" => 10,
-        _ => return None,
-    })
-}
-
-fn strip(headers: &mut HeaderMap, present: Present) {
-    if present.is_empty() {
+fn strip(headers: &mut HeaderMap, present: Presence) {
+    if !present.has_hop_by_hop() {
         return;
     }
     for name in named_by_connection(headers) {
         headers.remove(name);
     }
-    for name in present.names() {
+    for name in present.hop_by_hop() {
         headers.remove(name);
     }
 }
@@ -189,13 +145,6 @@ mod tests {
         let mut names: Vec<String> = headers.keys().map(ToString::to_string).collect();
         names.sort();
         names
-    }
-
-    #[test]
-    fn every_hop_by_hop_field_has_its_place() {
-        for (index, name) in HOP_BY_HOP.iter().enumerate() {
-            assert_eq!(place(name.as_str()).map(usize::from), Some(index), "{name}");
-        }
     }
 
     #[test]
@@ -278,7 +227,7 @@ mod tests {
         ) {
             let mut headers = headers(&[("connection", &connection), (&name, "1"), ("te", "trailers")]);
             strip_hop_by_hop(&mut headers);
-            prop_assert!(HOP_BY_HOP.iter().all(|name| !headers.contains_key(name)));
+            prop_assert!(crate::gateway::presence::hop_by_hop_names().all(|name| !headers.contains_key(name)));
             let once = headers.clone();
             strip_hop_by_hop(&mut headers);
             prop_assert_eq!(once, headers);

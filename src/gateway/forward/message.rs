@@ -8,19 +8,22 @@ use http::{
 use http_body::Body as _;
 
 use super::hygiene::{self, Hop};
-use crate::message::Request;
+use crate::{gateway::presence::Field, message::Request};
 
 /// True for gRPC, whose status travels in trailers.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+pub(super) fn is_grpc(headers: &HeaderMap, hop: Hop) -> bool {
+    hop.had(Field::ContentType)
+        && headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Makes a request fit for the app: origin form, one `Host`, one `Cookie`, length by the body alone.
 pub(super) fn prepare(request: &mut Request, hop: Hop, pass_trailers: bool) {
     let Request { head, body } = request;
     let headers = &mut head.headers;
-    // Framing is never copied (threats 3.3): hyper writes the length of the body it sends.
-    headers.remove(CONTENT_LENGTH);
+    // Framing is never copied (threats 3.3): whoever sends the body writes its length.
+    if hop.had(Field::ContentLength) {
+        headers.remove(CONTENT_LENGTH);
+    }
     if body.is_end_stream() && has_content_semantics(&head.method) {
         // Otherwise nothing would say that the body is empty, and some apps insist (RFC 9110, 8.6).
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -31,7 +34,9 @@ pub(super) fn prepare(request: &mut Request, hop: Hop, pass_trailers: bool) {
         // `:authority` wins over Host (RFC 9113, 8.3.1); a mismatch was refused before.
         headers.insert(HOST, host);
     }
-    join_cookies(headers);
+    if hop.had(Field::Cookie) {
+        join_cookies(headers);
+    }
     if pass_trailers && hop.takes_trailers() {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -79,7 +84,7 @@ mod tests {
     fn made(request: http::request::Builder, body: Body) -> http::Request<Body> {
         let mut request = request.body(body).unwrap();
         let hop = hygiene::strip_hop_by_hop(request.headers_mut());
-        let grpc = is_grpc(request.headers());
+        let grpc = is_grpc(request.headers(), hop);
         let mut request = Request::from(request);
         prepare(&mut request, hop, grpc);
         request.into_http()

@@ -210,7 +210,7 @@ impl Forwarder {
             // Neither a proxy's tunnel nor a WebSocket over HTTP/2 (RFC 8441).
             return Err(ForwardError::BadUpgrade("CONNECT is not forwarded"));
         }
-        let pass_trailers = passage.settings.allow_trailers || message::is_grpc(&request.head.headers);
+        let pass_trailers = passage.settings.allow_trailers || message::is_grpc(&request.head.headers, passage.hop);
         let response = if passage.hop.wants_websocket() {
             // Boxed: a rare path must not make every request's future larger.
             match Box::pin(upgrade::forward(&self.pool, request, &passage)).await? {

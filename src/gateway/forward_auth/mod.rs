@@ -32,6 +32,7 @@ use super::{
     enrich::{HeaderPlan, SetId, UnknownSet},
     intercept::{self, Answer},
     peer::Scheme,
+    presence::Presence,
     route::{NoRoute, Route},
 };
 use crate::{
@@ -224,7 +225,8 @@ impl Gate {
         }
         let under = self.under(parts, seen)?;
         let must_know = under.policy().looks_at_people() || !narrowing.is_empty();
-        let person = self.authenticate(worker, must_know, parts).await.map_err(Turned::Store)?;
+        let id = must_know.then(|| self.cookies.session_id(&parts.headers)).flatten();
+        let person = self.authenticate(worker, id).await.map_err(Turned::Store)?;
         seen.live = person.as_ref().map(|person| person.live.clone());
         let verdict = self.authorise_asked(&under, &narrowing, person.as_ref(), parts, scheme, seen);
         match verdict {
@@ -264,7 +266,9 @@ impl Gate {
         seen: &Seen,
     ) -> Result<bool, Turned> {
         let permit = match (under, &seen.about) {
-            (Under::Route(route), Some(about)) => self.authorise(route, person, parts, scheme, about)?,
+            (Under::Route(route), Some(about)) => {
+                self.authorise(route, person, parts, Presence::of(&parts.headers), scheme, about)?
+            }
             _ => {
                 let facts = person.map(|person| super::enrich::Person::from(person.live.session()).facts());
                 under.policy().decide(facts, Ask::with(&parts.method)).map_err(|denial| match denial {

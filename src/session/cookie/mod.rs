@@ -127,28 +127,21 @@ impl Cookies {
         self.value(headers, ORIGIN)
     }
 
-    /// Takes our cookies out of a request on its way to an app (threats 1.6). What is left stands in one field: the
-    /// crumbs of HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
-    pub fn remove(&self, headers: &mut HeaderMap) {
+    /// Tells our cookies from the app's, in one pass over a request's.
+    pub fn part(&self, headers: &HeaderMap) -> Parted {
+        let mut session = Shown::Nothing;
         let mut fields = headers.get_all(COOKIE).iter();
-        let kept = match (fields.next(), fields.next()) {
-            (None, _) => return,
-            (Some(only), None) if self.finder.find(only.as_bytes()).is_none() => return,
-            (Some(only), None) => self.without_ours(only),
-            (Some(_), Some(_)) => self.joined_without_ours(headers),
+        let left = match (fields.next(), fields.next()) {
+            (None, _) => Left::AsItWas,
+            (Some(only), None) if self.finder.find(only.as_bytes()).is_none() => Left::AsItWas,
+            (Some(only), None) => self.without_ours(only, &mut session).map_or(Left::Nothing, Left::Field),
+            (Some(_), Some(_)) => self.joined_without_ours(headers, &mut session).map_or(Left::Nothing, Left::Field),
         };
-        match kept {
-            Some(field) => {
-                headers.insert(COOKIE, field);
-            }
-            None => {
-                headers.remove(COOKIE);
-            }
-        }
+        Parted { session: session.id(), left }
     }
 
-    fn joined_without_ours(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let mut kept = headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field));
+    fn joined_without_ours<'h>(&self, headers: &'h HeaderMap, session: &mut Shown<'h>) -> Option<HeaderValue> {
+        let mut kept = headers.get_all(COOKIE).iter().filter_map(|field| self.without_ours(field, session));
         let first = kept.next();
         let rest: Vec<HeaderValue> = kept.collect();
         first.and_then(|first| joined(first, &rest))
@@ -239,11 +232,16 @@ impl Cookies {
     }
 
     /// The field without our cookies; nothing when no other is left. A field without ours comes back as it is.
-    fn without_ours(&self, field: &HeaderValue) -> Option<HeaderValue> {
+    /// `session` is told of each session cookie.
+    fn without_ours<'h>(&self, field: &'h HeaderValue, session: &mut Shown<'h>) -> Option<HeaderValue> {
         let (mut kept, mut has_ours) = (Vec::new(), false);
         for pair in pairs(field.as_bytes()) {
-            if self.is_ours(name_and_value(pair).0) {
+            let (name, value) = name_and_value(pair);
+            if self.is_ours(name) {
                 has_ours = true;
+                if name == self.name.as_bytes() {
+                    session.is_shown(value);
+                }
             } else if kept.is_empty() {
                 // What now comes first needs no space after a `;` that is gone.
                 kept.extend_from_slice(pair.trim_ascii_start());
@@ -267,6 +265,70 @@ impl Cookies {
         // `=name=value` sets a cookie without a name, sent back as `name=value` (RFC 6265bis, 5.6); likewise without
         // any `=`, where all of it is the value.
         self.is_ours(name) || (name.is_empty() && self.is_ours(name_and_value(value).0))
+    }
+}
+
+/// A request's cookies, ours and the app's told apart.
+pub struct Parted {
+    session: Option<SessionId>,
+    left: Left,
+}
+
+/// What an app is to see.
+enum Left {
+    /// What came: there is nothing of ours in it.
+    AsItWas,
+    /// No cookie.
+    Nothing,
+    /// This one field.
+    Field(HeaderValue),
+}
+
+impl Parted {
+    /// The session id that the request shows, as [`Cookies::session_id`] finds it.
+    pub fn take_session(&mut self) -> Option<SessionId> {
+        self.session.take()
+    }
+
+    /// Leaves the app's cookies alone in the request they were told apart in (threats 1.6). They stand in one field then:
+    /// the crumbs of HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
+    pub fn leave(self, headers: &mut HeaderMap) {
+        match self.left {
+            Left::AsItWas => {}
+            Left::Nothing => {
+                headers.remove(COOKIE);
+            }
+            Left::Field(field) => {
+                headers.insert(COOKIE, field);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Parted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parted").field("has_session", &self.session.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The session cookies that were seen.
+enum Shown<'h> {
+    Nothing,
+    Once(&'h [u8]),
+    /// A sibling host may have tossed in the second, so neither is believed (threats 8.2).
+    Again,
+}
+
+impl<'h> Shown<'h> {
+    fn is_shown(&mut self, value: &'h [u8]) {
+        *self = if matches!(self, Self::Nothing) { Self::Once(value) } else { Self::Again };
+    }
+
+    fn id(&self) -> Option<SessionId> {
+        match self {
+            Self::Once(value) => SessionId::parse(value),
+            Self::Nothing | Self::Again => None,
+        }
     }
 }
 

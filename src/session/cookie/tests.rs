@@ -30,7 +30,7 @@ fn request(fields: &[&str]) -> HeaderMap {
 
 fn removed(fields: &[&str]) -> Vec<String> {
     let mut headers = request(fields);
-    cookies().remove(&mut headers);
+    cookies().part(&headers).leave(&mut headers);
     headers.get_all(COOKIE).iter().map(|field| field.to_str().unwrap().to_owned()).collect()
 }
 
@@ -64,7 +64,12 @@ fn the_session_is_found_in_any_crumb_and_two_are_none() {
     let cookies = cookies();
     let id = SessionId::fresh();
     let good = format!("__Host-brama={}", id.expose());
-    let key = |fields: &[&str]| cookies.session_id(&request(fields)).map(|id| id.key());
+    let key = |fields: &[&str]| {
+        let headers = request(fields);
+        let found = cookies.session_id(&headers).map(|id| id.key());
+        assert_eq!(cookies.part(&headers).take_session().map(|id| id.key()), found, "{fields:?}");
+        found
+    };
     assert_eq!(key(&[&good]), Some(id.key()));
     assert_eq!(key(&["a=1", &format!("b=2; {good}"), "c=3"]), Some(id.key()));
     assert_eq!(key(&[&good, &good]), None, "the same one twice is two");
@@ -182,11 +187,11 @@ proptest! {
         let field = [bytes.as_slice(), b"; __Host-brama=secret; ", bytes.as_slice()].concat();
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_bytes(&field).unwrap());
-        cookies().remove(&mut headers);
+        cookies().part(&headers).leave(&mut headers);
         prop_assert!(cookies().ours(&headers).next().is_none());
         // Once is enough.
         let once = headers.clone();
-        cookies().remove(&mut headers);
+        cookies().part(&headers).leave(&mut headers);
         prop_assert_eq!(once, headers);
     }
 }
