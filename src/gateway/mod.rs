@@ -27,7 +27,7 @@ use crate::{
     server::{Connection, Protocol},
     session::{
         SessionId, Sessions, StoreError,
-        cookie::{Cookies, Parted},
+        cookie::Cookies,
         live::Live,
         near::{Held, Known},
         streams::{OpenStream, Streams},
@@ -54,7 +54,10 @@ use acquaintance::Acquaintance;
 use assertion::{Asserter, KeyError};
 use control::Control;
 use enrich::HeaderPlan;
-use forward::{ForwardError, ForwardSettings, Keep, Passage, hygiene};
+use forward::{
+    ForwardError, ForwardSettings, Keep, Passage,
+    hygiene::{self, Hop},
+};
 use forward_auth::{ForwardAuth, Untold};
 use intercept::Answer;
 use peer::{Caller, Peer, Scheme, TrustedProxies};
@@ -172,69 +175,48 @@ impl Gate {
         self.sessions.keep_tokens(self.routes.routes().iter().any(passes_tokens));
     }
 
-    /// Takes a request through all steps.
+    /// Takes a request through all steps. Its head stays, so that whoever asked can be told why not.
     async fn pass(
         self: &Arc<Self>,
         worker: &Worker,
-        request: Request,
+        request: &mut Request,
         connection: &Rc<Connection>,
         seen: &mut Seen,
-    ) -> Result<Response, (Turned, Box<Parts>)> {
-        let Request { head: mut parts, body } = request;
+    ) -> Result<Response, Turned> {
+        let head = &mut *request.head;
         // Who calls is read first, while what a trusted proxy told is still there.
         let acquaintance = self.acquaintance(connection);
-        let peer = acquaintance.caller().peer(&parts.headers);
-        let question = self.question(&parts, acquaintance.caller().is_trusted(), peer.scheme);
+        let peer = &*seen.peer.insert(acquaintance.caller().peer(&head.headers));
+        let question = self.question(head, acquaintance.caller().is_trusted(), peer.scheme);
         // Of our own prefix, but no identity: where the person was going, for our own pages alone, and judged as `rd` is.
-        let wanted = parts.uri.path().starts_with(&*self.prefix).then(|| parts.headers.remove(&WANTED)).flatten();
+        let wanted = head.uri.path().starts_with(&*self.prefix).then(|| head.headers.remove(&WANTED)).flatten();
         // Before anything else reads a header: no identity a client wrote survives, on whatever path (threats 1.1).
-        self.plan.strip(&mut parts.headers);
-        let target = match Target::parse_after(acquaintance.last_host(), Line::from(&*parts), &peer, &self.known) {
-            Ok(target) => target,
-            Err(error) => return Err((Turned::Target(error), parts)),
-        };
+        self.plan.strip(&mut head.headers);
+        let target = Target::parse_after(acquaintance.last_host(), Line::from(&*head), peer, &self.known);
+        let target = &*seen.target.insert(target.map_err(Turned::Target)?);
         if let Some(question) = question {
-            (seen.peer, seen.target) = (Some(peer), Some(target));
-            return self.forward_auth(worker, question, parts, seen).await;
+            return self.forward_auth(worker, question, head, seen).await;
         }
-        let (peer, target) = (&*seen.peer.insert(peer), &*seen.target.insert(target));
         if let Some(path) = self.own_path(target) {
-            parts.headers.extend(wanted.map(|wanted| (WANTED, wanted)));
+            head.headers.extend(wanted.map(|wanted| (WANTED, wanted)));
             // Boxed, as all that is rare: the future of every request is as large as the largest thing it may wait for.
-            return Box::pin(self.own(worker, path, parts, body, peer, target)).await;
+            return Box::pin(self.own(worker, path, request, peer, target)).await;
         }
-        let route = match self.routes.find(target, &parts.method) {
-            Ok(route) => route,
-            Err(error) => return Err((Turned::Route(error), parts)),
-        };
+        let route = self.routes.find(target, &head.method).map_err(Turned::Route)?;
         seen.route = Some(route.number - 1);
-        let mut cookies = self.cookies.part(&parts.headers);
+        let mut cookies = self.cookies.part(&head.headers);
         let id = cookies.take_session().filter(|_| route.policy.looks_at_people());
-        let person = match self.authenticate(worker, id).await {
-            Ok(person) => person,
-            Err(error) => return Err((Turned::Store(error), parts)),
-        };
+        let person = self.authenticate(worker, id).await.map_err(Turned::Store)?;
         seen.live = person.as_ref().map(|person| person.live.clone());
-        let present = Presence::of(&parts.headers);
-        let permit = match self.authorise(route, person.as_ref(), &parts, present, peer.scheme, target) {
+        let present = Presence::of(&head.headers);
+        let permit = match self.authorise(route, person.as_ref(), head, present, peer.scheme, target) {
             Ok(permit) => permit,
-            Err(turned) => return Box::pin(self.turn_away(worker, turned, parts, peer, target)).await,
+            Err(turned) => return Box::pin(self.turn_away(worker, turned, head, peer, target)).await,
         };
-        self.forward(
-            worker,
-            route,
-            permit,
-            person,
-            parts,
-            present,
-            cookies,
-            body,
-            peer,
-            target,
-            connection,
-            &acquaintance,
-        )
-        .await
+        // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
+        let hop = hygiene::strip_of(&mut head.headers, present);
+        cookies.leave(&mut head.headers);
+        self.forward(worker, route, permit, person, request, hop, peer, target, connection, &acquaintance).await
     }
 
     /// What is known of whoever is at the other end of the connection; found out once.
@@ -262,18 +244,17 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         path: &str,
-        parts: Box<Parts>,
-        body: Body,
+        request: &mut Request,
         peer: &Peer,
         target: &Target,
-    ) -> Result<Response, (Turned, Box<Parts>)> {
-        let Some(body) = collect(&parts.method, body).await else { return Err((Turned::OwnBody, parts)) };
-        let mut asked = self.asked(worker, &parts, peer, target);
+    ) -> Result<Response, Turned> {
+        let body = collect(&request.head.method, std::mem::take(&mut request.body)).await.ok_or(Turned::OwnBody)?;
+        let mut asked = self.asked(worker, &request.head, peer, target);
         asked.path = path.to_owned();
         asked.body = body;
         let site = self.site.clone();
         let answer = worker.control.run(async move { site.answer(&asked).await }).await;
-        answer.map(Response::from).ok_or((Turned::OwnBody, parts))
+        answer.map(Response::from).ok_or(Turned::OwnBody)
     }
 
     /// The request as our own pages see it.
@@ -391,19 +372,19 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         turned: Turned,
-        parts: Box<Parts>,
+        parts: &Parts,
         peer: &Peer,
         target: &Target,
-    ) -> Result<Response, (Turned, Box<Parts>)> {
+    ) -> Result<Response, Turned> {
         if !matches!(turned, Turned::SignIn(Answer::Redirect)) {
-            return Err((turned, parts));
+            return Err(turned);
         }
-        let asked = self.asked(worker, &parts, peer, target);
+        let asked = self.asked(worker, parts, peer, target);
         let wanted = target.path_and_query().as_str();
         let back = ReturnTo::check(wanted, &asked.base, self.site.allowed()).unwrap_or_else(|_| ReturnTo::home());
         let site = self.site.clone();
         let sent = worker.control.run(async move { site.send_to_sign_in(&asked, back).await }).await;
-        sent.map(Response::from).ok_or((turned, parts))
+        sent.map(Response::from).ok_or(turned)
     }
 
     /// The last step: only a permit gets here.
@@ -414,32 +395,24 @@ impl Gate {
         route: &Route,
         permit: Permit,
         person: Option<Person>,
-        mut parts: Box<Parts>,
-        present: Presence,
-        cookies: Parted,
-        body: Body,
+        request: &mut Request,
+        hop: Hop,
         peer: &Peer,
         target: &Target,
         connection: &Rc<Connection>,
         acquaintance: &Acquaintance,
-    ) -> Result<Response, (Turned, Box<Parts>)> {
-        let Some(leading) = self.leading.get(route.number - 1) else {
-            return Err((Turned::Route(NoRoute::NotFound), parts));
-        };
-        // The Connection field's own fields go before ours are added, so that no client can name ours there (1.3).
-        let hop = hygiene::strip_of(&mut parts.headers, present);
-        cookies.leave(&mut parts.headers);
+    ) -> Result<Response, Turned> {
+        let leading = self.leading.get(route.number - 1).ok_or(Turned::Route(NoRoute::NotFound))?;
+        let head = &mut *request.head;
         if let Some(host) = target.host() {
-            parts.headers.insert(header::HOST, host.authority().clone());
+            head.headers.insert(header::HOST, host.authority().clone());
         }
+        head.uri = route.upstream_target(target).into();
         let person = person.filter(|_| permit.is_personal());
-        let dress = match person.as_ref().map(|person| self.dress(route, person, target)).transpose() {
-            Ok(dress) => dress,
-            Err(error) => return Err((Turned::Assertion(error), parts)),
-        };
+        let dress = person.as_ref().map(|person| self.dress(route, person, target)).transpose();
+        let dress = dress.map_err(Turned::Assertion)?;
         let from = acquaintance.lines(peer, target);
-        parts.uri = route.upstream_target(target).into();
-        let stream = person.as_ref().and_then(|person| self.stream(person, &parts, present, hop.wants_websocket()));
+        let stream = person.as_ref().and_then(|person| self.stream(person, head, hop));
         let passage = Passage {
             upstream: &leading.upstream,
             settings: &leading.settings,
@@ -450,25 +423,20 @@ impl Gate {
             cancel: stream.as_ref().map_or(&worker.never, |stream| stream.ended()),
             keep: Keep { stream: stream.clone(), connection: hop.wants_websocket().then(|| connection.clone()) },
         };
-        // Kept for the error page: which language, page or JSON. A request's own future is not the place for more.
-        let asked_by = rescue::Asker::of(&parts, present, route.intercept);
-        match worker.forwarder.forward(permit, Request { head: parts, body }, passage).await {
-            Ok(mut response) => {
-                // No app can sign people in or out here (threats 1.6).
-                self.cookies.guard(response.headers_mut());
-                Ok(response)
-            }
-            Err(error) => Err((Turned::Forward(error), asked_by.into_parts())),
-        }
+        let mut response = worker.forwarder.forward(permit, request, &passage).await.map_err(Turned::Forward)?;
+        // No app can sign people in or out here (threats 1.6).
+        self.cookies.guard(response.headers_mut());
+        Ok(response)
     }
 
     /// Books what outlives its request, so that it ends with the session.
-    fn stream(&self, person: &Person, parts: &Parts, present: Presence, websocket: bool) -> Option<Arc<OpenStream>> {
+    fn stream(&self, person: &Person, head: &Parts, hop: Hop) -> Option<Arc<OpenStream>> {
         let events = || {
-            let accept = parts.headers.get(header::ACCEPT);
+            let accept = head.headers.get(header::ACCEPT);
             accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
         };
-        (websocket || (present.has(Field::Accept) && events())).then(|| Arc::new(self.streams.open(*person.live.key())))
+        (hop.wants_websocket() || (hop.had(Field::Accept) && events()))
+            .then(|| Arc::new(self.streams.open(*person.live.key())))
     }
 }
 

@@ -4,7 +4,7 @@
 //! gets our internals. What an operator needs is in the log under the same reference.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{self, CONNECTION, WWW_AUTHENTICATE},
     request::Parts,
 };
@@ -13,7 +13,6 @@ use super::{
     Gate, Seen, Turned,
     forward::ForwardError,
     intercept::{self, Answer, Kind},
-    presence::{Field, Presence},
     route::NoRoute,
 };
 use crate::{
@@ -23,63 +22,12 @@ use crate::{
     upstream::{Side, UpstreamError},
 };
 
-/// What tells how to answer a request that has been forwarded already, should that fail.
-#[derive(Debug)]
-pub(super) struct Asker {
-    method: Method,
-    headers: [Option<HeaderValue>; 5],
-    websocket: bool,
-    forced: Intercept,
-}
-
-/// The fields that tell a page load from a call, and the language.
-static TELLING: [(Field, HeaderName); 5] = [
-    (Field::Accept, header::ACCEPT),
-    (Field::AcceptLanguage, header::ACCEPT_LANGUAGE),
-    (Field::SecFetchMode, HeaderName::from_static("sec-fetch-mode")),
-    (Field::SecFetchDest, HeaderName::from_static("sec-fetch-dest")),
-    (Field::XRequestedWith, HeaderName::from_static("x-requested-with")),
-];
-
-impl Asker {
-    pub(super) fn of(parts: &Parts, present: Presence, forced: Intercept) -> Self {
-        let value = |field: Field, name: &HeaderName| present.has(field).then(|| parts.headers.get(name).cloned())?;
-        Self {
-            method: parts.method.clone(),
-            headers: TELLING.each_ref().map(|(field, name)| value(*field, name)),
-            websocket: present.has(Field::Upgrade),
-            forced,
-        }
-    }
-
-    /// The request as far as the answer depends on it.
-    pub(super) fn into_parts(self) -> Box<Parts> {
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        parts.method = self.method;
-        for ((_, name), value) in TELLING.iter().zip(self.headers) {
-            if let Some(value) = value {
-                parts.headers.insert(name, value);
-            }
-        }
-        if self.websocket {
-            parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        parts.extensions.insert(Forced(self.forced));
-        Box::new(parts)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Forced(Intercept);
-
 impl Gate {
     /// Answers a request that was turned away.
     pub(super) fn rescue(&self, turned: &Turned, parts: &Parts, seen: &mut Seen, reference: &str) -> Response<Body> {
         seen.denial = Some(reason(turned));
         log(turned, reference);
-        let forced = parts.extensions.get::<Forced>().map(|forced| forced.0);
-        let forced = forced.unwrap_or_else(|| self.intercept_of(seen));
-        let kind = intercept::kind(&parts.headers, forced);
+        let kind = intercept::kind(&parts.headers, self.intercept_of(seen));
         let mut response = match (turned, kind) {
             // Only a proxy that hands it on asks for it; all others never get here with a redirect.
             (Turned::SignIn(Answer::Redirect), _) if seen.sign_in.is_some() => bare(StatusCode::FOUND),

@@ -120,18 +120,18 @@ impl Worker {
         format!("{}-{number:x}", self.reference_prefix)
     }
 
-    async fn answer(self: Rc<Self>, request: Request, connection: Rc<Connection>) -> Response {
+    async fn answer(self: Rc<Self>, mut request: Request, connection: Rc<Connection>) -> Response {
         let begun = Instant::now();
         let gate = self.current.gate();
         let mut seen = Seen::default();
         let received = request.body.size_hint().lower();
         let method = self.access_log.as_ref().map(|_| request.head.method.clone());
         let mut reference = None;
-        let response = match gate.pass(&self, request, &connection, &mut seen).await {
+        let response = match gate.pass(&self, &mut request, &connection, &mut seen).await {
             Ok(response) => response,
-            Err((turned, parts)) => {
+            Err(turned) => {
                 let made = self.reference();
-                let response: Response = gate.rescue(&turned, &parts, &mut seen, &made).into();
+                let response: Response = gate.rescue(&turned, &request.head, &mut seen, &made).into();
                 self.count_turned(&turned);
                 reference = Some(made);
                 response

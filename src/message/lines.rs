@@ -59,13 +59,6 @@ impl Lines {
         }
     }
 
-    /// Takes them out again.
-    pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
-        for (name, _) in self.fields() {
-            headers.remove(name);
-        }
-    }
-
     fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.bytes.split(|byte| *byte == b'\n').filter_map(|line| {
             let line = line.strip_suffix(b"\r")?;
@@ -112,8 +105,6 @@ mod tests {
         for (name, value) in &fields {
             assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), [value]);
         }
-        lines.remove_from(&mut headers);
-        assert!(headers.is_empty());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderMap, Method, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING},
+    request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
@@ -58,7 +59,8 @@ impl Default for SendOptions<'_> {
 
 /// Sends `request` to a target of `upstream` and returns the response once its head is there.
 ///
-/// The request has its target in origin form and its `Host` set; hop-by-hop fields and framing are gone. Dropping the
+/// The request has its target in origin form and its `Host` set; hop-by-hop fields and framing are gone. Its body is taken,
+/// its head stays, with what names the target. Dropping the
 /// future, or the response's body before its end, closes the connection and so stops the app's work.
 ///
 /// # Errors
@@ -66,7 +68,7 @@ impl Default for SendOptions<'_> {
 pub async fn send(
     pool: &Rc<Pool>,
     upstream: &Arc<Upstream>,
-    request: Request,
+    request: &mut Request,
     options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     let lanes = pool.lanes(upstream);
@@ -74,7 +76,6 @@ pub async fn send(
     let mut turn =
         Turn { balance: upstream.config.balance, count: pool.next_turn(), affinity: options.affinity, avoid: None };
     let mut fresh = false;
-    let mut request = request;
     loop {
         let index = choose(&upstream.targets, turn).ok_or(UpstreamError::NoHealthyTarget)?;
         let (Some(target), Some(lane)) = (upstream.targets.get(index), lanes.get(index)) else {
@@ -85,7 +86,9 @@ pub async fn send(
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
-        let Some(again) = failed.again else { return Err(failed.error) };
+        if !failed.again {
+            return Err(failed.error);
+        }
         // A kept connection that the app closed meanwhile says nothing about the app; a new one is due anyway.
         if !failed.was_stale {
             turn.avoid = Some(index);
@@ -101,7 +104,6 @@ pub async fn send(
             "upstream request tried again"
         );
         fresh = true;
-        request = again;
     }
 }
 
@@ -119,8 +121,8 @@ struct Attempt<'a> {
 /// A try that failed.
 struct Failed {
     error: UpstreamError,
-    /// The request, where sending it again is safe.
-    again: Option<Request>,
+    /// Sending it again is safe, and it is there to be sent.
+    again: bool,
     /// True when not a byte of it was written.
     unsent: bool,
     /// True when it was a kept connection that failed.
@@ -129,22 +131,21 @@ struct Failed {
 
 impl Failed {
     /// No connection was made, so the app cannot have seen the request.
-    fn before_sending(error: UpstreamError, request: Request) -> Self {
-        let again = error.retry_is_safe().then_some(request);
-        Self { error, again, unsent: true, was_stale: false }
+    fn before_sending(error: UpstreamError) -> Self {
+        Self { again: error.retry_is_safe(), error, unsent: true, was_stale: false }
     }
 
     fn for_good(error: UpstreamError) -> Self {
-        Self { error, again: None, unsent: false, was_stale: false }
+        Self { error, again: false, unsent: false, was_stale: false }
     }
 }
 
 impl Attempt<'_> {
-    async fn run(&self, mut request: Request) -> Result<Response<ResponseBody>, Failed> {
+    async fn run(&self, request: &mut Request) -> Result<Response<ResponseBody>, Failed> {
         let config = &self.upstream.config;
         let slot = match self.lane.slot(config.connect_timeout).await {
             Ok(slot) => slot,
-            Err(error) => return Err(Failed::before_sending(error, request)),
+            Err(error) => return Err(Failed::before_sending(error)),
         };
         let counted = (config.balance == Balance::LeastConnections).then(|| Counted::new(self.upstream, self.index));
         let lease = Lease::new(slot, counted);
@@ -153,12 +154,9 @@ impl Attempt<'_> {
             Ok(way) => way,
             Err(error) => {
                 self.blame(&error);
-                return Err(Failed::before_sending(error, request));
+                return Err(Failed::before_sending(error));
             }
         };
-        if let Err(error) = address(&mut request, &self.upstream.config.host, self.target, &way) {
-            return Err(Failed::for_good(error));
-        }
         let outcome = match way {
             Way::Single(connection) => self.over_single(connection, request, lease).await,
             // Boxed: it is larger than what HTTP/1 takes, and has allocations enough of its own.
@@ -181,14 +179,16 @@ impl Attempt<'_> {
     async fn over_single(
         &self,
         connection: Connection,
-        request: Request,
+        request: &mut Request,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
+        self.name_for_http1(&mut request.head);
         let reused = connection.is_reused();
         let patience = Patience::new(self.patience(), self.options.progress.as_deref());
         let taking = if self.options.takes_lines { Taking::Lines } else { Taking::Map };
         let sent = http1::send(connection, request, self.options.lines, patience, taking).await;
-        let http1::Answered { head, lines, rest, switches } = sent.map_err(|failure| self.sort(failure, reused))?;
+        let http1::Answered { head, lines, rest, switches } =
+            sent.map_err(|failure| self.sort(failure, request, reused))?;
         check(head.status, self.options.upgrade).map_err(Failed::for_good)?;
         let body = match switches {
             true => ResponseBody::switched(rest, lease),
@@ -201,39 +201,69 @@ impl Attempt<'_> {
     }
 
     /// Whether a request that failed on its own connection may be sent again.
-    fn sort(&self, failure: http1::Failure, reused: bool) -> Failed {
+    fn sort(&self, failure: http1::Failure, request: &Request, reused: bool) -> Failed {
         if matches!(failure.error, UpstreamError::FirstByteTimeout(_)) {
             return Failed::for_good(failure.error);
         }
         let repeatable = reused && self.may_repeat && failure.untouched;
-        let again = failure.request.filter(|request| failure.unsent || (repeatable && is_repeatable(request)));
-        Failed { unsent: failure.unsent && again.is_some(), again, error: failure.error, was_stale: reused }
+        let again = failure.whole && (failure.unsent || (repeatable && is_repeatable(request)));
+        Failed { unsent: failure.unsent && again, again, error: failure.error, was_stale: reused }
     }
 
     async fn over_multiplexed(
         &self,
         mut shared: Shared,
-        mut request: Request,
+        request: &mut Request,
         lease: Lease,
     ) -> Result<Response<ResponseBody>, Failed> {
-        self.options.lines.iter().for_each(|lines| lines.insert_into(&mut request.head.headers));
-        let sent =
-            self.within_time(shared.sender.try_send_request(request.into_http())).await.map_err(Failed::for_good)?;
+        // A copy: the next way may be HTTP/1, and whoever asked may need the head to tell that there was none.
+        let mut head = (*request.head).clone();
+        self.name_for_http2(&mut head).map_err(Failed::for_good)?;
+        self.options.lines.iter().for_each(|lines| lines.insert_into(&mut head.headers));
+        let sending = http::Request::from_parts(head, std::mem::take(&mut request.body));
+        let sent = self.within_time(shared.sender.try_send_request(sending)).await.map_err(Failed::for_good)?;
         let response = sent.map_err(|mut failure| {
-            let again = failure.take_message().map(|mut request| {
-                // The next way may be HTTP/1, which writes them by itself.
-                self.options.lines.iter().for_each(|lines| lines.remove_from(request.headers_mut()));
-                Request::from(request)
-            });
-            let unsent = again.is_some();
+            let unsent = failure.take_message().map(|returned| request.body = returned.into_body()).is_some();
             if unsent {
                 self.lane.retire(&shared);
             }
-            Failed { error: UpstreamError::from_hyper(failure.into_error()), again, unsent, was_stale: unsent }
+            Failed { error: UpstreamError::from_hyper(failure.into_error()), again: unsent, unsent, was_stale: unsent }
         })?;
         check(response.status(), false).and_then(|()| check_framing(response.headers())).map_err(Failed::for_good)?;
         let idle_timeout = self.upstream.config.idle_timeout;
         Ok(response.map(|incoming| ResponseBody::multiplexed(incoming, lease, idle_timeout)).into())
+    }
+
+    /// Names the target as HTTP/1.1 does: `Host` and origin form (RFC 9112, 3.2).
+    fn name_for_http1(&self, head: &mut Parts) {
+        self.set_host(head);
+        // Trailers are asked for hop by hop (RFC 9110, 10.1.4), and on this hop nobody asks.
+        head.headers.remove(TE);
+        head.version = Version::HTTP_11;
+    }
+
+    /// Names the target as HTTP/2 does: scheme and `:authority` (RFC 9113, 8.3.1).
+    fn name_for_http2(&self, head: &mut Parts) -> Result<(), UpstreamError> {
+        self.set_host(head);
+        let authority = head.headers.remove(HOST).map(|host| Authority::try_from(host.as_bytes()));
+        let Some(Ok(authority)) = authority else {
+            return Err(UpstreamError::Unsendable("its Host is not an authority"));
+        };
+        let scheme = if self.target.protocol() == Protocol::Tls { Scheme::HTTPS } else { Scheme::HTTP };
+        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+        head.uri = uri.map_err(|_| UpstreamError::Unsendable("its address cannot be written"))?;
+        head.version = Version::HTTP_2;
+        Ok(())
+    }
+
+    fn set_host(&self, head: &mut Parts) {
+        let host = match &self.upstream.config.host {
+            HostHeader::Pass if head.headers.contains_key(HOST) => return,
+            HostHeader::Pass | HostHeader::Target => self.target.host(),
+            HostHeader::Fixed(host) => host,
+        };
+        head.headers.insert(HOST, host.clone());
     }
 
     /// Longest the head of the response may take.
@@ -257,42 +287,6 @@ impl Attempt<'_> {
                 Some(moved) if moved + limit > deadline => deadline = moved + limit,
                 _ => return Err(UpstreamError::FirstByteTimeout(limit)),
             }
-        }
-    }
-}
-
-/// Names the target as the way wants it: `Host` and origin form for HTTP/1.1 (RFC 9112, 3.2), scheme and `:authority`
-/// for HTTP/2 (RFC 9113, 8.3.1).
-fn address(request: &mut Request, host: &HostHeader, target: &Target, way: &Way) -> Result<(), UpstreamError> {
-    let head = &mut *request.head;
-    match host {
-        HostHeader::Pass if head.headers.contains_key(HOST) => {}
-        HostHeader::Pass | HostHeader::Target => {
-            head.headers.insert(HOST, target.host().clone());
-        }
-        HostHeader::Fixed(host) => {
-            head.headers.insert(HOST, host.clone());
-        }
-    }
-    match way {
-        Way::Single(_) => {
-            // Trailers are asked for hop by hop (RFC 9110, 10.1.4), and on this hop nobody asks.
-            head.headers.remove(TE);
-            head.version = Version::HTTP_11;
-            Ok(())
-        }
-        Way::Multiplexed(_) => {
-            let authority = head.headers.get(HOST).map(HeaderValue::as_bytes).map(Authority::try_from);
-            let Some(Ok(authority)) = authority else {
-                return Err(UpstreamError::Unsendable("its Host is not an authority"));
-            };
-            let scheme = if target.protocol() == Protocol::Tls { Scheme::HTTPS } else { Scheme::HTTP };
-            let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-            let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
-            head.uri = uri.map_err(|_| UpstreamError::Unsendable("its address cannot be written"))?;
-            head.headers.remove(HOST);
-            head.version = Version::HTTP_2;
-            Ok(())
         }
     }
 }
@@ -341,6 +335,8 @@ fn is_digits(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::body::Body;
 

@@ -26,7 +26,7 @@ impl Hop {
     }
 
     /// True when the request came with this field.
-    pub(super) fn had(self, field: Field) -> bool {
+    pub(in crate::gateway) fn had(self, field: Field) -> bool {
         self.came_with.has(field)
     }
 

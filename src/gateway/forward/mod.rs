@@ -19,7 +19,7 @@
 //! What is deliberately absent: identity fields (`enrich`), status codes and pages for failures (`rescue`), interim
 //! responses (1xx) of the app, which end here, and `Via`, which would tell strangers what stands here.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{mem::take, rc::Rc, sync::Arc, time::Duration};
 
 use http::Method;
 use tokio_util::sync::CancellationToken;
@@ -192,7 +192,7 @@ impl Forwarder {
 
     /// Sends the request to the app and returns the response once its head is there; its body streams on.
     ///
-    /// The request is final: canonical path and query, stripped, enriched. Dropping the future, or the response's body,
+    /// The request is final: canonical path and query, stripped, enriched. Its body is taken. Dropping the future, or the response's body,
     /// stops the app's work at once.
     ///
     /// # Errors
@@ -200,41 +200,41 @@ impl Forwarder {
     pub async fn forward(
         &self,
         permit: Permit,
-        request: Request,
-        passage: Passage<'_>,
+        request: &mut Request,
+        passage: &Passage<'_>,
     ) -> Result<Response, ForwardError> {
         // The permit is spent on this one request.
         let _spent: Permit = permit;
-        let method = request.head.method.clone();
-        if method == Method::CONNECT {
+        if request.head.method == Method::CONNECT {
             // Neither a proxy's tunnel nor a WebSocket over HTTP/2 (RFC 8441).
             return Err(ForwardError::BadUpgrade("CONNECT is not forwarded"));
         }
         let pass_trailers = passage.settings.allow_trailers || message::is_grpc(&request.head.headers, passage.hop);
         let response = if passage.hop.wants_websocket() {
             // Boxed: a rare path must not make every request's future larger.
-            match Box::pin(upgrade::forward(&self.pool, request, &passage)).await? {
+            match Box::pin(upgrade::forward(&self.pool, request, passage)).await? {
                 Answer::Switched(response) => return Ok(response),
                 Answer::Declined(response) => response,
             }
         } else {
-            self.send(request, &passage, pass_trailers).await?
+            self.send(request, passage, pass_trailers).await?
         };
         if passage.cancel.is_cancelled() {
             return Err(ForwardError::SessionEnded);
         }
-        back(response, &method, &passage, pass_trailers).await
+        back(response, &request.head.method, passage, pass_trailers).await
     }
 
     async fn send(
         &self,
-        mut request: Request,
+        request: &mut Request,
         passage: &Passage<'_>,
         pass_trailers: bool,
     ) -> Result<Response<ResponseBody>, ForwardError> {
-        let (body, progress) = upload::limited(request.body, passage.settings.max_body, passage.settings.upload_stall)?;
+        let (body, progress) =
+            upload::limited(take(&mut request.body), passage.settings.max_body, passage.settings.upload_stall)?;
         request.body = body;
-        message::prepare(&mut request, passage.hop, pass_trailers);
+        message::prepare(request, passage.hop, pass_trailers);
         let options = SendOptions {
             lines: passage.lines,
             affinity: passage.affinity,

@@ -17,7 +17,13 @@ use crate::{
 
 /// Sends the handshake on. A 101 that answers it makes a tunnel, which lives in a task of its own until either side ends
 /// or the session does; any other response is an ordinary one and returned as such.
-pub(super) async fn forward(pool: &Rc<Pool>, request: Request, passage: &Passage<'_>) -> Result<Answer, ForwardError> {
+pub(super) async fn forward(
+    pool: &Rc<Pool>,
+    request: &mut Request,
+    passage: &Passage<'_>,
+) -> Result<Answer, ForwardError> {
+    // Asked for on this hop anew; and whoever tells of a failure sees that a WebSocket was asked for.
+    switch(&mut request.head.headers);
     let ForwardSettings { websocket, first_byte_timeout, websocket_idle_timeout, .. } = passage.settings;
     if !websocket {
         return Err(ForwardError::UpgradeRefused);
@@ -86,13 +92,12 @@ pub(super) enum Answer {
 async fn send(
     pool: &Rc<Pool>,
     to: &Arc<Upstream>,
-    mut request: Request,
+    request: &mut Request,
     passage: &Passage<'_>,
     options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
     request.body = Body::Empty;
-    message::prepare(&mut request, passage.hop, false);
-    switch(&mut request.head.headers);
+    message::prepare(request, passage.hop, false);
     upstream::send(pool, to, request, options).await
 }
 

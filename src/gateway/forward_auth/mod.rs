@@ -181,24 +181,24 @@ impl Gate {
         self: &Arc<Self>,
         worker: &Worker,
         question: Question,
-        mut parts: Box<Parts>,
+        parts: &mut Parts,
         seen: &mut Seen,
-    ) -> Result<Response, (Turned, Box<Parts>)> {
+    ) -> Result<Response, Turned> {
         let told = match question.told {
             Ok(told) => told,
             Err(untold) => {
                 self.forward_auth.warn(untold, &worker.reference());
-                return Err((Turned::Untold(untold), parts));
+                return Err(Turned::Untold(untold));
             }
         };
-        match self.judge(worker, told, question.trusted, &mut parts, seen).await {
+        match self.judge(worker, told, question.trusted, parts, seen).await {
             Ok(lines) => {
                 let mut response = Response::from(http::Response::new(Body::Empty));
                 response.head.status = self.forward_auth.yes;
                 response.lines = lines;
                 Ok(response)
             }
-            Err(turned) => Err((turned, parts)),
+            Err(turned) => Err(turned),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{request, response};
+use http::response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
@@ -60,8 +60,8 @@ pub(in crate::upstream) struct Answered {
 #[derive(Debug)]
 pub(in crate::upstream) struct Failure {
     pub(in crate::upstream) error: UpstreamError,
-    /// The request, where nothing of its body is gone.
-    pub(in crate::upstream) request: Option<Request>,
+    /// The request is as it was: nothing of its body is gone.
+    pub(in crate::upstream) whole: bool,
     /// Not a byte of it was written.
     pub(in crate::upstream) unsent: bool,
     /// The connection failed before a byte of an answer came.
@@ -82,19 +82,20 @@ enum Broken {
 }
 
 /// Sends `request`, with `lines` beside its own fields, and waits for the head of the answer as long as `patience` lasts.
+/// Takes its body; a failure gives it back where it can.
 pub(in crate::upstream) async fn send(
     connection: Connection,
-    request: Request,
+    request: &mut Request,
     lines: [&Lines; 2],
     patience: Patience<'_>,
     taking: Taking,
 ) -> Result<Answered, Failure> {
-    let Request { head: asked, body } = request;
+    let body = std::mem::take(&mut request.body);
     let sending = Sending::of(&body);
     let mut wire = connection.into_wire();
-    let mut reader = HeadReader::new(asked.method == http::Method::HEAD, wire.buffer_bytes, taking);
+    let mut reader = HeadReader::new(request.head.method == http::Method::HEAD, wire.buffer_bytes, taking);
     wire.begin();
-    encode::head(&asked, lines, sending, wire.lines());
+    encode::head(&request.head, lines, sending, wire.lines());
     let upload = (sending != Sending::Nothing).then(|| Box::new(Upload { body, sending, untouched: true }));
     let mut exchange = Exchange { wire, upload, decoder: Decoder::new(BodyFraming::Empty), keeps_alive: true };
     let head = poll_fn(|cx| match exchange.poll_head(cx, &mut reader) {
@@ -108,7 +109,7 @@ pub(in crate::upstream) async fn send(
             let switches = head.framing == BodyFraming::Upgrade;
             Ok(Answered { head: head.parts, lines: head.lines, switches, rest: exchange })
         }
-        Err(broken) => Err(exchange.fail(broken, asked)),
+        Err(broken) => Err(exchange.fail(broken, request)),
     }
 }
 
@@ -173,19 +174,15 @@ impl Exchange {
     }
 
     /// Sorts a failure before the head.
-    fn fail(mut self, broken: Broken, head: Box<request::Parts>) -> Failure {
+    fn fail(mut self, broken: Broken, request: &mut Request) -> Failure {
         let (unsent, untouched) = (!self.wire.wrote, !self.wire.read);
         let untouched = untouched && matches!(broken, Broken::Io(_));
         let body = match self.upload {
             Some(upload) => upload.untouched.then_some(upload.body),
             None => self.wire.take_body(),
         };
-        Failure {
-            request: body.map(|body| Request { head, body }),
-            error: broken.into_upstream_error(),
-            unsent,
-            untouched,
-        }
+        let whole = body.map(|body| request.body = body).is_some();
+        Failure { whole, error: broken.into_upstream_error(), unsent, untouched }
     }
 
     /// The connection, ready for another request; nothing when it cannot carry one (threats 3.4, 3.6): the answer or the

@@ -46,7 +46,7 @@ async fn send(
     request: Request<Body>,
     options: &SendOptions<'_>,
 ) -> Result<Response<ResponseBody>, UpstreamError> {
-    super::send(pool, upstream, request.into(), options).await.map(message::Response::into_http)
+    super::send(pool, upstream, &mut request.into(), options).await.map(message::Response::into_http)
 }
 
 /// Asks and reads the whole body.

@@ -84,7 +84,7 @@ impl Handler for Gate {
             cancel: &self.cancel,
             keep: super::Keep { stream: None, connection: Some(connection) },
         };
-        let answer = forwarder.forward(Permit::for_test(), request, passage).await;
+        let answer = forwarder.forward(Permit::for_test(), &mut request, &passage).await;
         answer.unwrap_or_else(|error| {
             let status = match error {
                 ForwardError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
