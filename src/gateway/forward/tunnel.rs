@@ -1,15 +1,16 @@
 //! Bytes both ways, once a connection was switched to a WebSocket.
 
 use std::{
+    cell::RefCell,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf as _, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     sync::oneshot,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,14 @@ use crate::{
     upstream::{Stall, Stream},
 };
 
-/// Copies with 64 KB at a time: 16 KB messages cost half of what smaller buffers make of them. A buffer exists only while
-/// data flows, so a silent WebSocket holds none.
-const BUFFER: usize = 64 * 1024;
+/// Copies with 64 KB at a time: 16 KB messages cost half of what smaller pieces make of them.
+const ROOM_BYTES: usize = 64 * 1024;
+thread_local! {
+    /// Room to read into, one for each worker: what came goes on from here at once, so a WebSocket holds memory of its own
+    /// only while a side does not take what is for it.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM_BYTES].into());
+}
+
 /// Longest the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -59,6 +65,7 @@ struct Tunnel<D, U> {
 /// One direction.
 #[derive(Default)]
 struct OneWay {
+    /// Read and not taken yet.
     held: BytesMut,
     frames: Frames,
     unflushed: bool,
@@ -115,8 +122,8 @@ impl OneWay {
         W: AsyncWrite + Unpin,
     {
         loop {
-            ready!(self.poll_write_all(cx, to))?;
-            match self.poll_read(cx, from)? {
+            ready!(self.poll_write_held(cx, to))?;
+            match self.poll_pass(cx, from, to)? {
                 Poll::Ready(0) => return Pin::new(to).poll_shutdown(cx),
                 Poll::Ready(_) => self.moved = true,
                 Poll::Pending => {
@@ -130,31 +137,58 @@ impl OneWay {
         }
     }
 
-    fn poll_read<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, from: &mut R) -> Poll<io::Result<usize>> {
-        let mut buffer = BytesMut::with_capacity(BUFFER);
-        let read = ready!(pin!(from.read_buf(&mut buffer)).poll(cx))?;
-        self.held = buffer;
-        Poll::Ready(Ok(read))
+    /// Reads once and writes as much of it as is taken at once; the rest is held. Gives how much was read.
+    fn poll_pass<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<usize>>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        ROOM.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(from).poll_read(cx, &mut room))?;
+            let mut rest = room.filled();
+            while !rest.is_empty()
+                && let Poll::Ready(written) = self.poll_write(cx, rest, to)?
+            {
+                rest = rest.get(written..).unwrap_or_default();
+            }
+            self.held.extend_from_slice(rest);
+            Poll::Ready(Ok(room.filled().len()))
+        })
     }
 
-    fn poll_write_all<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<()>> {
-        while !self.held.is_empty() {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.held))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    fn poll_write_held<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut W) -> Poll<io::Result<()>> {
+        let mut held = std::mem::take(&mut self.held);
+        while !held.is_empty() {
+            match self.poll_write(cx, &held, to)? {
+                Poll::Ready(written) => held.advance(written),
+                Poll::Pending => {
+                    self.held = held;
+                    return Poll::Pending;
+                }
             }
-            self.frames.passed(self.held.get(..written).unwrap_or_default());
-            self.held.advance(written);
-            self.unflushed = true;
-            self.moved = true;
         }
-        self.held = BytesMut::new();
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write<W>(&mut self, cx: &mut Context<'_>, bytes: &[u8], to: &mut W) -> Poll<io::Result<usize>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        let written = ready!(Pin::new(to).poll_write(cx, bytes))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.frames.passed(bytes.get(..written).unwrap_or_default());
+        (self.unflushed, self.moved) = (true, true);
+        Poll::Ready(Ok(written))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     async fn through(
