@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -148,8 +148,8 @@ impl ResponseBody {
     }
 
     /// The whole body, when it is there already and short: most responses come in one piece with their head, and then
-    /// need neither an allocation nor a task switch. Never waits. `Err` gives the body back to be streamed.
-    pub(crate) async fn ready(mut self) -> Result<Body, ReadyBody> {
+    /// need neither an allocation nor a task switch. `Err` gives the body back to be streamed.
+    pub(crate) fn ready(mut self) -> Result<Body, ReadyBody> {
         if self.is_end_stream() {
             return Ok(Body::Empty);
         }
@@ -157,17 +157,11 @@ impl ResponseBody {
         if !short || self.pass_trailers {
             return Err(ReadyBody::Streamed(self));
         }
-        let first = std::future::poll_fn(|cx| {
-            Poll::Ready(match Pin::new(&mut self).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => None,
-            })
-        })
-        .await;
-        match first {
-            None => Err(ReadyBody::Streamed(self)),
-            Some(Err(error)) => Err(ReadyBody::Failed(error)),
-            Some(Ok(frame)) => match frame.into_data() {
+        // Nobody is woken when more comes: whoever streams the rest asks again.
+        match Pin::new(&mut self).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending | Poll::Ready(None) => Err(ReadyBody::Streamed(self)),
+            Poll::Ready(Some(Err(error))) => Err(ReadyBody::Failed(error)),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(bytes) if self.is_end_stream() => Ok(Body::Full(bytes)),
                 Ok(bytes) => Err(ReadyBody::Begun(bytes, self)),
                 Err(_) => Err(ReadyBody::Streamed(self)),

@@ -30,12 +30,12 @@ struct Download {
 }
 
 /// Turns the body into one for the client. A short one that is there already is passed on in one piece.
-pub(super) async fn streamed(
+pub(super) fn streamed(
     body: ResponseBody,
     cancel: &CancellationToken,
     stream: Option<Arc<OpenStream>>,
 ) -> Result<Body, BodyError> {
-    let (first, body) = match body.ready().await {
+    let (first, body) = match body.ready() {
         Ok(whole) => return Ok(whole),
         Err(ReadyBody::Failed(error)) => return Err(error),
         Err(ReadyBody::Streamed(body)) => (None, body),

@@ -222,7 +222,7 @@ impl Forwarder {
         if passage.cancel.is_cancelled() {
             return Err(ForwardError::SessionEnded);
         }
-        back(response, &request.head.method, passage, pass_trailers).await
+        back(response, &request.head.method, passage, pass_trailers)
     }
 
     async fn send(
@@ -248,7 +248,7 @@ impl Forwarder {
 }
 
 /// The response for the client.
-async fn back(
+fn back(
     response: Response<ResponseBody>,
     asked_by: &Method,
     passage: &Passage<'_>,
@@ -265,8 +265,7 @@ async fn back(
     if let Some(idle_timeout) = passage.settings.idle_timeout {
         body.set_idle_timeout(idle_timeout);
     }
-    let body = download::streamed(body, passage.cancel, passage.keep.stream.clone())
-        .await
-        .map_err(ForwardError::ResponseCut)?;
+    let body =
+        download::streamed(body, passage.cancel, passage.keep.stream.clone()).map_err(ForwardError::ResponseCut)?;
     Ok(Response { head: parts, lines, body })
 }
