@@ -131,7 +131,7 @@ pub(crate) struct Seen {
     pub(crate) live: Option<Held>,
     pub(crate) denial: Option<&'static str>,
     /// What another proxy asks about (`forward_auth`).
-    pub(crate) about: Option<Target>,
+    pub(crate) about: Option<Box<Target>>,
     /// Where sign-in is, for somebody another proxy asks about.
     pub(crate) sign_in: Option<String>,
 }
@@ -204,8 +204,8 @@ impl Gate {
         }
         let route = self.routes.find(target, &head.method).map_err(Turned::Route)?;
         seen.route = Some(route.number - 1);
-        let mut cookies = self.cookies.part(&head.headers);
-        let id = cookies.take_session().filter(|_| route.policy.looks_at_people());
+        let (id, cookies) = self.cookies.part(&head.headers);
+        let id = id.filter(|_| route.policy.looks_at_people());
         let person = self.authenticate(worker, id).await.map_err(Turned::Store)?;
         seen.live = person.as_ref().map(|person| person.live.clone());
         let present = Presence::of(&head.headers);

@@ -55,7 +55,7 @@ impl Gate {
     }
 
     fn told(&self, turned: &Turned, seen: &Seen, reference: &str) -> page::Error {
-        let wanted = seen.about.as_ref().or(seen.target.as_ref()).map(|target| target.path_and_query().as_str());
+        let wanted = seen.about.as_deref().or(seen.target.as_ref()).map(|target| target.path_and_query().as_str());
         let session = seen.live.as_ref().map(|live| live.session());
         page::Error {
             signed_in_as: session

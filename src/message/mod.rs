@@ -57,11 +57,6 @@ impl<B> Response<B> {
         &mut self.head.headers
     }
 
-    /// The same answer with another body.
-    pub fn with<C>(self, body: C) -> Response<C> {
-        Response { head: self.head, lines: self.lines, body }
-    }
-
     /// As libraries take it: all fields in the map.
     pub fn into_http(mut self) -> http::Response<B> {
         self.lines.append_to(&mut self.head.headers);

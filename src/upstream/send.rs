@@ -59,9 +59,9 @@ impl Default for SendOptions<'_> {
 
 /// Sends `request` to a target of `upstream` and returns the response once its head is there.
 ///
-/// The request has its target in origin form and its `Host` set; hop-by-hop fields and framing are gone. Its body is taken,
-/// its head stays, with what names the target. Dropping the
-/// future, or the response's body before its end, closes the connection and so stops the app's work.
+/// The request has its target in origin form and its `Host` set; hop-by-hop fields and framing are gone. Its body is taken;
+/// its head stays, with what names the target. Dropping the future, or the response's body before its end, closes the
+/// connection and so stops the app's work.
 ///
 /// # Errors
 /// Whose side failed and why; nothing was answered then.

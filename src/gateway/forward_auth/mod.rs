@@ -168,11 +168,12 @@ impl Under<'_> {
 
 impl Gate {
     /// The question this request puts, if it is one: read while what a trusted proxy told is still there.
-    pub(super) fn question(&self, parts: &Parts, trusted: bool, scheme: Scheme) -> Option<Question> {
+    /// Boxed: hardly any request is one, and all would carry room for it.
+    pub(super) fn question(&self, parts: &Parts, trusted: bool, scheme: Scheme) -> Option<Box<Question>> {
         let forward_auth = &self.forward_auth;
-        forward_auth.is_asked(parts).then(|| Question {
-            told: told::read(forward_auth.source, trusted, parts, scheme, &forward_auth.path),
-            trusted,
+        forward_auth.is_asked(parts).then(|| {
+            let told = told::read(forward_auth.source, trusted, parts, scheme, &forward_auth.path);
+            Box::new(Question { told, trusted })
         })
     }
 
@@ -180,7 +181,7 @@ impl Gate {
     pub(super) async fn forward_auth(
         self: &Arc<Self>,
         worker: &Worker,
-        question: Question,
+        question: Box<Question>,
         parts: &mut Parts,
         seen: &mut Seen,
     ) -> Result<Response, Turned> {
@@ -221,7 +222,7 @@ impl Gate {
         if let Some(told) = told {
             // From here on the request is the one that is asked about; its own fields came along.
             parts.method = told.method;
-            seen.about = Some(told.target);
+            seen.about = Some(Box::new(told.target));
         }
         let under = self.under(parts, seen)?;
         let must_know = under.policy().looks_at_people() || !narrowing.is_empty();
@@ -231,7 +232,7 @@ impl Gate {
         let verdict = self.authorise_asked(&under, &narrowing, person.as_ref(), parts, scheme, seen);
         match verdict {
             Ok(true) => match &person {
-                Some(person) => self.introduce(person, seen.about.as_ref(), trusted).map_err(Turned::Assertion),
+                Some(person) => self.introduce(person, seen.about.as_deref(), trusted).map_err(Turned::Assertion),
                 None => Ok(self.forward_auth.nobody.clone()),
             },
             Ok(false) => Ok(self.forward_auth.nobody.clone()),

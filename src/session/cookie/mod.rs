@@ -127,17 +127,20 @@ impl Cookies {
         self.value(headers, ORIGIN)
     }
 
-    /// Tells our cookies from the app's, in one pass over a request's.
-    pub fn part(&self, headers: &HeaderMap) -> Parted {
+    /// Tells our cookies from the app's, in one pass over a request's: the session id that it shows, as
+    /// [`session_id`](Self::session_id) finds it, and what an app is to see.
+    pub fn part(&self, headers: &HeaderMap) -> (Option<SessionId>, Theirs) {
         let mut session = Shown::Nothing;
         let mut fields = headers.get_all(COOKIE).iter();
-        let left = match (fields.next(), fields.next()) {
-            (None, _) => Left::AsItWas,
-            (Some(only), None) if self.finder.find(only.as_bytes()).is_none() => Left::AsItWas,
-            (Some(only), None) => self.without_ours(only, &mut session).map_or(Left::Nothing, Left::Field),
-            (Some(_), Some(_)) => self.joined_without_ours(headers, &mut session).map_or(Left::Nothing, Left::Field),
+        let theirs = match (fields.next(), fields.next()) {
+            (None, _) => Theirs::AsItWas,
+            (Some(only), None) if self.finder.find(only.as_bytes()).is_none() => Theirs::AsItWas,
+            (Some(only), None) => self.without_ours(only, &mut session).map_or(Theirs::Nothing, Theirs::Field),
+            (Some(_), Some(_)) => {
+                self.joined_without_ours(headers, &mut session).map_or(Theirs::Nothing, Theirs::Field)
+            }
         };
-        Parted { session: session.id(), left }
+        (session.id(), theirs)
     }
 
     fn joined_without_ours<'h>(&self, headers: &'h HeaderMap, session: &mut Shown<'h>) -> Option<HeaderValue> {
@@ -268,46 +271,30 @@ impl Cookies {
     }
 }
 
-/// A request's cookies, ours and the app's told apart.
-pub struct Parted {
-    session: Option<SessionId>,
-    left: Left,
-}
-
-/// What an app is to see.
-enum Left {
+/// A request's cookies without ours.
+#[derive(Debug)]
+pub enum Theirs {
     /// What came: there is nothing of ours in it.
     AsItWas,
-    /// No cookie.
+    /// None.
     Nothing,
     /// This one field.
     Field(HeaderValue),
 }
 
-impl Parted {
-    /// The session id that the request shows, as [`Cookies::session_id`] finds it.
-    pub fn take_session(&mut self) -> Option<SessionId> {
-        self.session.take()
-    }
-
-    /// Leaves the app's cookies alone in the request they were told apart in (threats 1.6). They stand in one field then:
-    /// the crumbs of HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
+impl Theirs {
+    /// Leaves them alone in the request they were told apart in (threats 1.6). They stand in one field then: the crumbs of
+    /// HTTP/2 must be joined before they leave it, and may be within it (RFC 9113, 8.2.3).
     pub fn leave(self, headers: &mut HeaderMap) {
-        match self.left {
-            Left::AsItWas => {}
-            Left::Nothing => {
+        match self {
+            Self::AsItWas => {}
+            Self::Nothing => {
                 headers.remove(COOKIE);
             }
-            Left::Field(field) => {
+            Self::Field(field) => {
                 headers.insert(COOKIE, field);
             }
         }
-    }
-}
-
-impl std::fmt::Debug for Parted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parted").field("has_session", &self.session.is_some()).finish_non_exhaustive()
     }
 }
 
