@@ -148,33 +148,35 @@ impl ResponseBody {
     }
 
     /// The whole body, when it is there already and short: most responses come in one piece with their head, and then
-    /// need neither an allocation nor a task switch. `Err` gives the body back to be streamed.
-    pub(crate) fn ready(mut self) -> Result<Body, ReadyBody> {
+    /// need neither an allocation nor a task switch.
+    pub(crate) fn ready(mut self) -> ReadyBody {
         if self.is_end_stream() {
-            return Ok(Body::Empty);
+            return ReadyBody::Whole(Body::Empty);
         }
         let short = self.size_hint().exact().is_some_and(|length| length <= SHORT);
         if !short || self.pass_trailers {
-            return Err(ReadyBody::Streamed(self));
+            return ReadyBody::Streamed(self);
         }
         // Nobody is woken when more comes: whoever streams the rest asks again.
         match Pin::new(&mut self).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending | Poll::Ready(None) => Err(ReadyBody::Streamed(self)),
-            Poll::Ready(Some(Err(error))) => Err(ReadyBody::Failed(error)),
+            Poll::Pending | Poll::Ready(None) => ReadyBody::Streamed(self),
+            Poll::Ready(Some(Err(error))) => ReadyBody::Failed(error),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(bytes) if self.is_end_stream() => Ok(Body::Full(bytes)),
-                Ok(bytes) => Err(ReadyBody::Begun(bytes, self)),
-                Err(_) => Err(ReadyBody::Streamed(self)),
+                Ok(bytes) if self.is_end_stream() => ReadyBody::Whole(Body::Full(bytes)),
+                Ok(bytes) => ReadyBody::Begun(bytes, self),
+                Err(_) => ReadyBody::Streamed(self),
             },
         }
     }
 }
 
-/// A body that cannot be had whole at once.
+/// What there is of a body.
 pub(crate) enum ReadyBody {
-    /// Nothing was read yet.
+    /// All of it.
+    Whole(Body),
+    /// Nothing yet.
     Streamed(ResponseBody),
-    /// These bytes were read, the rest follows.
+    /// These bytes, and the rest follows.
     Begun(Bytes, ResponseBody),
     /// It failed.
     Failed(BodyError),

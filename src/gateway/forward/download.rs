@@ -36,10 +36,10 @@ pub(super) fn streamed(
     stream: Option<Arc<OpenStream>>,
 ) -> Result<Body, BodyError> {
     let (first, body) = match body.ready() {
-        Ok(whole) => return Ok(whole),
-        Err(ReadyBody::Failed(error)) => return Err(error),
-        Err(ReadyBody::Streamed(body)) => (None, body),
-        Err(ReadyBody::Begun(first, body)) => (Some(first), body),
+        ReadyBody::Whole(whole) => return Ok(whole),
+        ReadyBody::Failed(error) => return Err(error),
+        ReadyBody::Streamed(body) => (None, body),
+        ReadyBody::Begun(first, body) => (Some(first), body),
     };
     Ok(Body::Boxed(BoxBody::new(Download { first, body, cancel: cancel.clone(), cancelled: None, _stream: stream })))
 }

@@ -81,7 +81,6 @@ async fn until(closing: Option<impl Future<Output = ()>>) {
 }
 
 /// How the app answered a handshake.
-#[expect(clippy::large_enum_variant, reason = "made once a WebSocket")]
 pub(super) enum Answer {
     /// The connection becomes a tunnel; this is the 101.
     Switched(Response),

@@ -88,7 +88,6 @@ pub(super) struct Timeouts {
 
 /// What comes next on a connection.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 pub(super) enum Next {
     /// A request.
     Request(Head),
