@@ -288,7 +288,8 @@ pub trait SessionStore: Outbox {
     /// The record under `key`; `None` when there is none or it has expired.
     async fn load(&self, key: &SessionKey, now: Timestamp) -> Result<Option<Stored>, StoreError>;
 
-    /// Begins a session. With `replaces`, that session ends in the same step (a new id at every login, threats 8.1).
+    /// Begins a session, as version 1 of its record. With `replaces`, that session ends in the same step (a new id at
+    /// every login, threats 8.1).
     async fn begin(&self, new: NewStored, replaces: Option<SessionKey>, letters: &[Letter]) -> Result<(), StoreError>;
 
     /// Goes on with the session of `old` as `new`: this begins and that ends in one step. False, and nothing is written,

@@ -277,12 +277,24 @@ impl Sessions {
             last_seen: now,
             expires_at: self.lifetime.expires_at(now, ends_at),
         };
+        let stored = Stored { sealed: Vec::new(), version: 1, last_seen: now, expires_at: new.expires_at };
         let letters = telling.letters(&key, &new.account);
+        let loading = self.cache.begin_load(&key);
         self.store.begin(new, replaces, &letters).await?;
         if let Some(old) = replaces {
             self.cache.forget(&old);
         }
+        self.keep_begun(loading, &record, &stored);
         Ok(id)
+    }
+
+    /// Fills the cache with a session that the store has acknowledged, as a load would: its browser is on its way back
+    /// with the id. Should anything be forgotten there meanwhile, the next request asks the store.
+    fn keep_begun(&self, loading: Loading, record: &Record, stored: &Stored) {
+        let tokens = if self.keeps_tokens() { record.sealed_tokens() } else { None };
+        if let Ok(resting) = Resting::new(&record.session, tokens.as_deref(), stored, &self.vouchers) {
+            self.cache.insert(loading, resting);
+        }
     }
 
     /// Goes on with the session of `id` under a fresh id, because what it may do has changed (threats 8.1); `None` when

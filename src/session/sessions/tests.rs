@@ -80,6 +80,25 @@ fn access(tokens: Option<Tokens>) -> Option<String> {
 }
 
 #[tokio::test]
+async fn a_session_is_at_hand_once_it_has_begun_and_is_the_one_the_store_has() {
+    let replica = Replica::new().await;
+    let (sessions, id) = (&replica.sessions, replica.begun().await);
+    let (at_hand, stored) = (replica.found(&id).unwrap(), sessions.reload(&id.key()).await.unwrap().unwrap());
+    assert_eq!((at_hand.session(), at_hand.version()), (stored.session(), stored.version()));
+    assert_eq!(at_hand.resting().expires_at(), stored.resting().expires_at());
+    assert_eq!(at_hand.resting().last_seen(), stored.resting().last_seen());
+    sessions.end(&id.key(), &[]).await.unwrap();
+    assert!(replica.found(&id).is_none());
+
+    sessions.keep_tokens(true);
+    let id = replica.begun().await;
+    assert_eq!(access(sessions.tokens(&id, &replica.found(&id).unwrap())).as_deref(), Some("access"));
+
+    sessions.cache.apply(Change::Missed, NOW);
+    assert!(replica.found(&replica.begun().await).is_none(), "while no news come, the store is asked");
+}
+
+#[tokio::test]
 async fn the_cache_holds_no_tokens_unless_they_are_passed_on() {
     let replica = Replica::new().await;
     let (sessions, id) = (&replica.sessions, replica.begun().await);
