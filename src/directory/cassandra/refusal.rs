@@ -32,7 +32,7 @@ pub enum OpenError {
     },
     /// No node answers.
     #[error(
-        "no Cassandra node of directory.cassandra.nodes ({nodes}) can be reached ({why}); check the addresses, the firewall, and that the nodes run"
+        "no Cassandra node of directory.cassandra.nodes ({nodes}) can be reached ({why}); check the addresses, the firewall, that the nodes run, and cert_file with key_file where they ask for a client certificate"
     )]
     Unreachable {
         /// As configured.

@@ -55,7 +55,8 @@ async fn trust_is_asked_for_in_both_directions() {
     let named = Config { server_name: Some("elsewhere.test".into()), ..right.clone() };
     assert_says(&refused(&named, true).await, &["no TLS", "server_name"]);
     let unnamed = Config { cert_file: None, key_file: None, ..right.clone() };
-    assert_says(&refused(&unnamed, true).await, &["no TLS", "client certificate"]);
+    // TLS 1.3 refuses only after the handshake: what comes first, its words or the end of the connection, is not settled.
+    assert_says(&refused(&unnamed, true).await, &["client certificate", "cert_file"]);
     let clear = Config { ca_file: None, ..unnamed.clone() };
     assert_says(&refused(&clear, true).await, &["can be reached"]);
     let no_pem = Config { ca_file: Some(server.path("cassandra.yaml")), ..right.clone() };
