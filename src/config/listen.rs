@@ -176,7 +176,7 @@ section! {
         body_timeout: Duration = Duration::from_secs(30),
         /// How long a client may pause taking an answer; over HTTP/2 up to twice that.
         write_timeout: Duration = Duration::from_secs(60),
-        /// Buffer of a connection in each direction, in bytes, at least head_bytes. A body that has flowed at more than half a gigabit a second for 16 MiB is read in pieces eight times as large, until it is slow once: less saves memory when clients are slow, more saves CPU on large bodies.
+        /// Buffer of a connection in each direction, in bytes, at least head_bytes. A body that has flowed at more than half a gigabit a second for 16 MiB is read in pieces eight times as large, until it is slow once (64 such bodies at a time on each worker). Less saves memory when clients are slow, more saves CPU on large bodies.
         buffer_bytes: usize = 64 * 1024,
         /// HTTP/2: requests at once on one connection.
         http2_streams: u32 = 100,

@@ -218,7 +218,7 @@ section! {
         max_idle: usize = 256,
         /// How long an unused connection is kept open. Keep it below the app's own keep-alive time.
         keep_alive: Duration = Duration::from_secs(60),
-        /// Bytes read ahead from the app at most for one HTTP/1 response, at least 8192; also bounds the head of a response. Eight times as many once a response has flowed at more than half a gigabit a second for 16 MiB, until it is slow once. Less saves memory when clients are slow, more saves CPU on large downloads.
+        /// Bytes read ahead from the app at most for one HTTP/1 response, at least 8192; also bounds the head of a response. Eight times as many once a response has flowed at more than half a gigabit a second for 16 MiB, until it is slow once (64 such bodies at a time on each worker). Less saves memory when clients are slow, more saves CPU on large downloads.
         buffer_bytes: usize = 64 * 1024,
         /// A target that fails this often in a row rests for fail_timeout, if there is another one. 0 never lets one rest.
         max_fails: u32 = 3,

@@ -1,7 +1,7 @@
 //! What came over a connection and was not taken yet.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future as _,
     io,
     pin::{Pin, pin},
@@ -91,6 +91,7 @@ struct Pace {
     taking: Option<(Instant, usize)>,
     /// Bytes taken fast in a row.
     fast: usize,
+    grant: Option<Grant>,
 }
 
 impl Pace {
@@ -106,7 +107,12 @@ impl Pace {
         if let Some((since, size)) = self.taking.take() {
             self.was_taken(size, since.elapsed());
         }
-        if self.fast >= Self::PROVEN { most.saturating_mul(Self::LARGER) } else { most }
+        if self.fast < Self::PROVEN {
+            self.grant = None;
+        } else if self.grant.is_none() {
+            self.grant = Grant::ask();
+        }
+        if self.grant.is_some() { most.saturating_mul(Self::LARGER) } else { most }
     }
 
     fn was_taken(&mut self, size: usize, took: Duration) {
@@ -116,6 +122,34 @@ impl Pace {
 
     fn was_read(&mut self, size: usize) {
         self.taking = Some((Instant::now(), size));
+    }
+}
+
+thread_local! {
+    static GRANTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Leave to read in large pieces. A worker gives few: who has been fast and then stops holds one for long, and many such
+/// must not hold much (threats 5).
+#[derive(Debug)]
+struct Grant;
+
+impl Grant {
+    /// Bodies in large pieces at once on one worker.
+    const MOST: usize = 64;
+
+    fn ask() -> Option<Self> {
+        let granted = GRANTED.get();
+        (granted < Self::MOST).then(|| {
+            GRANTED.set(granted + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        GRANTED.set(GRANTED.get().saturating_sub(1));
     }
 }
 
@@ -138,6 +172,20 @@ mod tests {
         assert_eq!(pace.room(MOST), MOST * Pace::LARGER, "a larger piece has longer");
         pace.was_taken(MOST, slow);
         assert_eq!(pace.room(MOST), MOST);
+    }
+
+    #[test]
+    fn a_worker_reads_few_bodies_in_large_pieces_and_the_next_when_one_has_ended() {
+        let fast = || Pace { fast: Pace::PROVEN, ..Pace::default() };
+        let mut granted: Vec<Pace> = (0..Grant::MOST).map(|_| fast()).collect();
+        assert!(granted.iter_mut().all(|pace| pace.room(MOST) > MOST));
+        let mut next = fast();
+        assert_eq!(next.room(MOST), MOST);
+        granted.pop();
+        assert!(next.room(MOST) > MOST);
+        next.fast = 0;
+        assert_eq!(next.room(MOST), MOST);
+        assert!(fast().room(MOST) > MOST, "what is slow gives its leave back");
     }
 
     #[test]
